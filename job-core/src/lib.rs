@@ -1,9 +1,30 @@
 //! Background jobs: typed jobs, a client, a worker, and the contract that queue backends implement.
 
 pub mod backend;
+mod client;
+mod context;
+mod data;
+mod handler;
+mod job;
 mod name;
+mod outcome;
+mod schedule;
 
+pub use self::client::Client;
+pub use self::context::JobContext;
+pub use self::data::{Data, DataKey};
+pub use self::handler::{Handler, Inject, Registration, Requirements};
+pub use self::job::{Job, JobOptions};
 pub use self::name::{InvalidQueueName, JobId, QueueName};
+pub use self::outcome::{JobError, Outcome, ResultExt};
+pub use self::schedule::{Backoff, Jitter};
 
 /// Any error, as handlers and middleware pass it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+
+/// What the expansion of the macros refers to. Not for use by hand; it may change at any time.
+#[doc(hidden)]
+pub mod __private {
+    pub use inventory;
+    pub use serde;
+}

@@ -1,0 +1,146 @@
+//! What a handler can ask about the run it is in.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::data::DataMap;
+use crate::{Client, Data, JobError, JobId, QueueName};
+
+/// The run that a handler is in. Cloning it clones a pointer.
+#[derive(Clone)]
+pub struct JobContext {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    about: About,
+    shared: Arc<Shared>,
+    // Made when first asked for: most handlers never do, and a token costs more than a job.
+    cancellation: OnceLock<CancellationToken>,
+}
+
+/// What differs from run to run.
+pub(crate) struct About {
+    pub(crate) id: JobId,
+    pub(crate) name: &'static str,
+    pub(crate) queue: QueueName,
+    pub(crate) attempt: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) enqueued_at: SystemTime,
+    pub(crate) deadline: Instant,
+    pub(crate) meta: BTreeMap<String, String>,
+}
+
+/// What all runs of a worker share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) client: Client,
+    pub(crate) data: DataMap,
+}
+
+impl JobContext {
+    pub(crate) fn new(about: About, shared: Arc<Shared>) -> Self {
+        Self { inner: Arc::new(Inner { about, shared, cancellation: OnceLock::new() }) }
+    }
+
+    /// The id of the job, the same in every attempt.
+    pub fn id(&self) -> JobId {
+        self.inner.about.id
+    }
+
+    /// The name of the job.
+    pub fn name(&self) -> &'static str {
+        self.inner.about.name
+    }
+
+    /// The queue it came from.
+    pub fn queue(&self) -> &QueueName {
+        &self.inner.about.queue
+    }
+
+    /// Which attempt this is, counted from 1.
+    pub fn attempt(&self) -> u32 {
+        self.inner.about.attempt
+    }
+
+    /// How many attempts there are at most.
+    pub fn max_attempts(&self) -> u32 {
+        self.inner.about.max_attempts
+    }
+
+    /// Whether a failure of this attempt sends the job to the poison queue.
+    pub fn is_last_attempt(&self) -> bool {
+        self.attempt() >= self.max_attempts()
+    }
+
+    /// When it was enqueued, by the clock of whoever did.
+    pub fn enqueued_at(&self) -> SystemTime {
+        self.inner.about.enqueued_at
+    }
+
+    /// When this attempt times out.
+    pub fn deadline(&self) -> Instant {
+        self.inner.about.deadline
+    }
+
+    /// What the enqueuer attached under that key.
+    pub fn meta(&self, key: &str) -> Option<&str> {
+        self.inner.about.meta.get(key).map(String::as_str)
+    }
+
+    /// Everything the enqueuer attached.
+    pub fn all_meta(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.inner.about.meta.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    /// Ends when the run is to stop: the lease is lost, or a shutdown's grace time is over. The
+    /// handler's future is dropped soon after; work that it started elsewhere should watch this.
+    pub fn cancellation(&self) -> &CancellationToken {
+        self.inner.cancellation.get_or_init(CancellationToken::new)
+    }
+
+    /// Whether the run is to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.inner.cancellation.get().is_some_and(CancellationToken::is_cancelled)
+    }
+
+    /// A client of the worker's backend, to enqueue further jobs.
+    pub fn client(&self) -> &Client {
+        &self.inner.shared.client
+    }
+
+    /// The worker's shared value of that type.
+    ///
+    /// # Errors
+    /// If the worker was given none. A parameter of type `Data<T>` is checked when the worker is
+    /// built instead, and is the better way.
+    pub fn data<T: ?Sized + Send + Sync + 'static>(&self) -> Result<Data<T>, JobError> {
+        self.inner.shared.data.get().ok_or_else(|| {
+            let name = std::any::type_name::<T>();
+            JobError::retry(format!("the worker has no Data<{name}>; give it one with `.data(..)`"))
+        })
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.cancellation().cancel();
+    }
+}
+
+/// Meta may be private to the app: only its keys are shown.
+impl fmt::Debug for JobContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let About { id, name, queue, attempt, meta, .. } = &self.inner.about;
+        f.debug_struct("JobContext")
+            .field("id", id)
+            .field("name", name)
+            .field("queue", queue)
+            .field("attempt", attempt)
+            .field("meta", &meta.keys())
+            .finish_non_exhaustive()
+    }
+}
