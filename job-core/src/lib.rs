@@ -4,10 +4,13 @@ pub mod backend;
 mod client;
 mod context;
 mod data;
+mod decide;
+mod envelope;
 mod handler;
 mod job;
 mod name;
 mod outcome;
+mod poison_reason;
 mod schedule;
 
 pub use self::client::Client;
@@ -17,6 +20,7 @@ pub use self::handler::{Handler, Inject, Registration, Requirements};
 pub use self::job::{Job, JobOptions};
 pub use self::name::{InvalidQueueName, JobId, QueueName};
 pub use self::outcome::{JobError, Outcome, ResultExt};
+pub use self::poison_reason::PoisonReason;
 pub use self::schedule::{Backoff, Jitter};
 
 /// Any error, as handlers and middleware pass it on.

@@ -1,0 +1,200 @@
+//! Before a run: is this message to be run here and now, and if not, what else?
+
+use bytes::Bytes;
+
+use super::{Gone, Later, PUT_BACK, Policy, Rules, Seen, Settlement};
+use super::{expiry, final_copy, poison, put_back, rewrite};
+use crate::backend::{Capabilities, Delivery};
+use crate::envelope::{DecodeError, Envelope, Mark, PoisonState};
+use crate::schedule::up_to;
+use crate::{JobId, PoisonReason};
+
+/// Without body rewriting no start can be marked. There a job that kills its worker is bounded by
+/// its deliveries alone, generously, since lost receives count among them.
+const UNMARKED_DELIVERIES_PER_CRASH: u32 = 5;
+
+/// What is to happen to a message that was just received.
+#[derive(Debug)]
+pub(crate) enum Admission<'a, J> {
+    /// Run it, after writing `mark` in place of its body (where there is one).
+    Run { envelope: Envelope<'a>, job: J, mark: Option<Bytes> },
+    /// Do not run it.
+    Settle(Settlement, Refusal),
+}
+
+/// Who was not run and why, for the log. Holds no args.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) id: Option<JobId>,
+    pub(crate) name: Option<String>,
+    pub(crate) problem: Option<String>,
+}
+
+impl Refusal {
+    fn of(envelope: &Envelope<'_>, problem: Option<String>) -> Self {
+        Self { id: Some(envelope.id), name: Some(envelope.name.clone().into_owned()), problem }
+    }
+}
+
+/// What the worker knows of a job by its name.
+pub(crate) trait Known: Copy {
+    fn policy(&self) -> Policy;
+    fn version(&self) -> u32;
+}
+
+/// Decides about a delivery before it is run. `find` looks a job up by its name.
+pub(crate) fn admit<'a, J: Known>(
+    delivery: &'a Delivery,
+    seen: Seen<'_>,
+    find: impl FnOnce(&str) -> Option<J>,
+    rules: Rules,
+    capabilities: &Capabilities,
+    rng: &mut fastrand::Rng,
+) -> Admission<'a, J> {
+    let verbatim = &delivery.body;
+    let mut envelope = match Envelope::decode(verbatim) {
+        Ok(envelope) => envelope,
+        Err(error) => {
+            let refusal = Refusal { id: None, name: None, problem: Some(error.to_string()) };
+            let settlement = undecodable(delivery, seen, error, rules, capabilities, rng);
+            return Admission::Settle(settlement, refusal);
+        }
+    };
+
+    match envelope.poison.as_ref().map(|poison| (poison.state, poison.reason)) {
+        None => {}
+        Some((PoisonState::Pending, reason)) => {
+            let refusal = Refusal::of(&envelope, None);
+            let copy = final_copy(envelope, capabilities).unwrap_or_else(|| verbatim.clone());
+            return Admission::Settle(Settlement::Poison { fence: None, copy, reason }, refusal);
+        }
+        // Somebody moved it back from the poison queue by hand.
+        Some((PoisonState::Final, _)) => envelope.start_afresh(),
+    }
+
+    let crashed_now = envelope.history.has_open_mark(seen.message_id);
+    if crashed_now {
+        envelope.history.started = None;
+        envelope.history.crashed = envelope.history.crashed.saturating_add(1);
+    }
+
+    let job = find(&envelope.name);
+    let expires_in = job.and_then(|job| job.policy().expires_in);
+    if expiry(&envelope, seen, expires_in).is_some_and(|at| seen.now >= at) {
+        let refusal = Refusal::of(&envelope, None);
+        return Admission::Settle(Settlement::Delete(Gone::Expired), refusal);
+    }
+    if !envelope.delay_left.is_zero() {
+        let refusal = Refusal::of(&envelope, None);
+        let left = envelope.delay_left;
+        let hop = rewrite(envelope, seen, expires_in, left, Later::Hop, capabilities);
+        return Admission::Settle(hop, refusal);
+    }
+
+    let (job, newer) = match job {
+        Some(job) => (Some(job), envelope.args_version > job.version()),
+        None => (None, false),
+    };
+    let Some(job) = job.filter(|_| !newer) else {
+        let (reason, problem) = if newer {
+            (
+                PoisonReason::NewerArgs,
+                format!("the args have version {}, newer than here", envelope.args_version),
+            )
+        } else {
+            (PoisonReason::UnknownJob, "no handler of that name is registered here".to_owned())
+        };
+        let refusal = Refusal::of(&envelope, Some(problem.clone()));
+        let settlement =
+            put_back(envelope, verbatim, seen, reason, problem, rules, capabilities, rng);
+        return Admission::Settle(settlement, refusal);
+    };
+
+    check_crashes(envelope, crashed_now, job, delivery, seen, rules, capabilities)
+}
+
+/// A delivery whose predecessor was never reported may be one that its job has killed. Before it
+/// runs, its start is written into the message; only a start that is found there by the next
+/// delivery counts as a crash.
+fn check_crashes<'a, J: Known>(
+    mut envelope: Envelope<'a>,
+    crashed_now: bool,
+    job: J,
+    delivery: &Delivery,
+    seen: Seen<'_>,
+    rules: Rules,
+    capabilities: &Capabilities,
+) -> Admission<'a, J> {
+    let history = &envelope.history;
+    let max_attempts = envelope.options.max_attempts.unwrap_or(job.policy().max_attempts);
+    let unreported = seen.count.map(|count| {
+        count.saturating_sub(history.settled_count(seen.message_id)).saturating_sub(1)
+    });
+
+    let unmarked_limit = UNMARKED_DELIVERIES_PER_CRASH.saturating_mul(rules.crash_limit);
+    let crashed_out = history.crashed >= rules.crash_limit
+        || (!capabilities.replace && unreported.is_some_and(|n| n >= unmarked_limit));
+    if crashed_out || history.attempt() > max_attempts.max(1) {
+        let (reason, problem) = if crashed_out || crashed_now {
+            let text = "the worker running this job went away without a word, again and again; \
+                        look for aborts, stack overflows and out-of-memory kills";
+            (PoisonReason::Crashed, Some(text.to_owned()))
+        } else {
+            (PoisonReason::AttemptsExhausted, None)
+        };
+        let refusal = Refusal::of(&envelope, problem.clone());
+        let verbatim = &delivery.body;
+        let settlement = poison(envelope, verbatim, seen, reason, problem, capabilities);
+        return Admission::Settle(settlement, refusal);
+    }
+
+    // Without counts nobody can tell, so every start is marked.
+    let suspect = unreported.is_none_or(|n| n > 0);
+    let mark = (suspect && capabilities.replace).then(|| {
+        let count = seen.count.unwrap_or(0);
+        envelope.history.started = Some(Mark { message_id: seen.message_id.to_string(), count });
+        envelope.encode_within(capabilities.max_body)
+    });
+    Admission::Run { envelope, job, mark: mark.flatten() }
+}
+
+/// Not an envelope of ours. One of a newer format is put back, but never rewritten: its delays
+/// follow from its deliveries.
+fn undecodable(
+    delivery: &Delivery,
+    seen: Seen<'_>,
+    error: DecodeError,
+    rules: Rules,
+    capabilities: &Capabilities,
+    rng: &mut fastrand::Rng,
+) -> Settlement {
+    let newer = matches!(error, DecodeError::NewerFormat(_));
+    if newer {
+        // Without counts, age is all there is to go by.
+        let deliveries = seen.count.unwrap_or(1).max(1);
+        let waited = match seen.count {
+            Some(_) => put_back_sum(deliveries - 1, rules),
+            None => seen.now.duration_since(seen.inserted_at).unwrap_or_default(),
+        };
+        if waited < rules.put_back_limit {
+            let most = PUT_BACK.ceiling(deliveries).min(capabilities.max_delay);
+            let delay = most / 2 + up_to(most / 2, rng);
+            return Settlement::Release { delay, why: Later::PutBack };
+        }
+    }
+    let reason = if newer { PoisonReason::NewerFormat } else { PoisonReason::Undecodable };
+    let envelope = Envelope::around(delivery, seen.queue);
+    poison(envelope, &delivery.body, seen, reason, Some(error.to_string()), capabilities)
+}
+
+/// The longest that `times` put-backs can take in sum; exact enough beyond the limit.
+fn put_back_sum(times: u32, rules: Rules) -> std::time::Duration {
+    let mut sum = std::time::Duration::ZERO;
+    for time in 1..=times {
+        sum = sum.saturating_add(PUT_BACK.ceiling(time));
+        if sum >= rules.put_back_limit {
+            break;
+        }
+    }
+    sum
+}

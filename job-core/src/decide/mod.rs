@@ -1,0 +1,144 @@
+//! What is to happen to a delivery: pure functions of the message, what is known of its delivery,
+//! and what came of its run.
+//!
+//! [`admit`] decides before a run, [`decide`] after it, [`raw`] both for queues whose messages are
+//! not envelopes. None of them does I/O or looks at a clock; the worker carries out what they say.
+//!
+//! Invariant: every [`Settlement`] but [`Settlement::Delete`] keeps the job, with its id and args.
+
+mod admit;
+pub(crate) mod raw;
+mod settle;
+
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+pub(crate) use self::admit::{Admission, Refusal, admit};
+pub(crate) use self::settle::{decide, put_back};
+use crate::backend::{Capabilities, MessageId};
+use crate::envelope::{Envelope, Poison, PoisonState};
+use crate::{Backoff, PoisonReason, QueueName};
+
+/// What is known of a delivery besides its body.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) queue: &'a QueueName,
+    pub(crate) message_id: &'a MessageId,
+    pub(crate) count: Option<u32>,
+    pub(crate) inserted_at: SystemTime,
+    /// The server's time of the receive; a run's own length is added for later decisions.
+    pub(crate) now: SystemTime,
+}
+
+/// What job, queue and worker say about a job, already put in order of precedence. What the call
+/// said is in the envelope and goes before all of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Policy {
+    pub(crate) max_attempts: u32,
+    pub(crate) backoff: Backoff,
+    pub(crate) expires_in: Option<Duration>,
+}
+
+/// What holds for all messages of a queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// How many times a job may take its worker with it.
+    pub(crate) crash_limit: u32,
+    /// How long in sum a job is put back that this worker does not know what to do with.
+    pub(crate) put_back_limit: Duration,
+}
+
+/// What the worker is to do with a message.
+#[derive(Clone, Debug)]
+pub(crate) enum Settlement {
+    /// Nothing is left to do for this job.
+    Delete(Gone),
+    /// Later, with a new body.
+    Rewrite { body: Bytes, delay: Duration, why: Later },
+    /// Later, with the body as it is.
+    Release { delay: Duration, why: Later },
+    /// To the poison queue: first `fence` in place of the body (where there is one), so that it
+    /// never runs again; then `copy` to the poison queue; then it is deleted here.
+    Poison { fence: Option<Bytes>, copy: Bytes, reason: PoisonReason },
+}
+
+/// Why a job is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gone {
+    Done,
+    Discarded,
+    Expired,
+}
+
+/// Why a job comes again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Later {
+    Retry,
+    Snooze,
+    GiveBack,
+    PutBack,
+    Hop,
+}
+
+/// How messages that this worker does not know what to do with are put back: at first within
+/// seconds, since a deploy may just be under way, then every quarter of an hour.
+const PUT_BACK: Backoff =
+    Backoff::exponential(Duration::from_secs(5), Duration::from_secs(15 * 60));
+
+/// The same job later: all that happened so far accounted for, a delay longer than the backend's
+/// longest cut into hops.
+fn rewrite(
+    mut envelope: Envelope<'_>,
+    seen: Seen<'_>,
+    policy_expiry: Option<Duration>,
+    delay: Duration,
+    why: Later,
+    capabilities: &Capabilities,
+) -> Settlement {
+    let hop = delay.min(capabilities.max_delay);
+    envelope.delay_left = delay - hop;
+    envelope.history.settle(seen.message_id, seen.count);
+    if !capabilities.replace {
+        // The new body goes out as a new message, which has a new time of insertion.
+        envelope.history.expires_at = expiry(&envelope, seen, policy_expiry);
+    }
+    match envelope.encode_within(capabilities.max_body) {
+        Some(body) => Settlement::Rewrite { body, delay: hop, why },
+        // Better to forget what happened than to lose the job or run it at once.
+        None => Settlement::Release { delay: hop, why },
+    }
+}
+
+/// Out of the running, with the reason.
+fn poison(
+    mut envelope: Envelope<'_>,
+    verbatim: &Bytes,
+    seen: Seen<'_>,
+    reason: PoisonReason,
+    error: Option<String>,
+    capabilities: &Capabilities,
+) -> Settlement {
+    envelope.history.settle(seen.message_id, seen.count);
+    envelope.delay_left = Duration::ZERO;
+    envelope.poison = Some(Poison::new(reason, seen.now, seen.queue, error));
+    let fence = capabilities.replace.then(|| envelope.encode_within(capabilities.max_body));
+    Settlement::Poison {
+        fence: fence.flatten(),
+        copy: final_copy(envelope, capabilities).unwrap_or_else(|| verbatim.clone()),
+        reason,
+    }
+}
+
+fn final_copy(mut envelope: Envelope<'_>, capabilities: &Capabilities) -> Option<Bytes> {
+    envelope.poison.as_mut()?.state = PoisonState::Final;
+    envelope.encode_within(capabilities.max_body)
+}
+
+/// When the job is no longer worth running, by the server's clock.
+fn expiry(envelope: &Envelope<'_>, seen: Seen<'_>, policy: Option<Duration>) -> Option<SystemTime> {
+    envelope.history.expires_at.or_else(|| {
+        let expires_in = envelope.options.expires_in.or(policy)?;
+        seen.inserted_at.checked_add(expires_in)
+    })
+}

@@ -1,0 +1,106 @@
+//! Raw queues: messages posted by anyone, whose body is never rewritten.
+//!
+//! All that is known of a job's past is how often it was delivered, so every delivery is an
+//! attempt, those that a deploy cut short and those that snoozed included.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{Gone, Later, Policy, Seen, Settlement, poison};
+use crate::backend::{Capabilities, Delivery};
+use crate::envelope::{Envelope, error_text};
+use crate::{Outcome, PoisonReason};
+
+/// Which attempt this delivery is.
+pub(crate) fn attempt(seen: Seen<'_>) -> u32 {
+    seen.count.unwrap_or(1).max(1)
+}
+
+/// Decides before a run; `None` means run it.
+pub(crate) fn admit(
+    delivery: &Delivery,
+    name: &'static str,
+    seen: Seen<'_>,
+    policy: Policy,
+    capabilities: &Capabilities,
+) -> Option<Settlement> {
+    let expires_at = policy.expires_in.and_then(|d| seen.inserted_at.checked_add(d));
+    if expires_at.is_some_and(|at| seen.now >= at) {
+        return Some(Settlement::Delete(Gone::Expired));
+    }
+    if attempt(seen) > policy.max_attempts {
+        let error = "every attempt ended without a word: worker crashes, deploys or lost leases";
+        let reason = PoisonReason::AttemptsExhausted;
+        return Some(to_poison(delivery, name, seen, reason, error.into(), capabilities));
+    }
+    None
+}
+
+/// Decides after a run.
+pub(crate) fn decide(
+    delivery: &Delivery,
+    name: &'static str,
+    seen: Seen<'_>,
+    outcome: &Outcome,
+    policy: Policy,
+    capabilities: &Capabilities,
+    rng: &mut fastrand::Rng,
+) -> Settlement {
+    let later = |delay: Duration, why| Settlement::Release {
+        delay: delay.min(capabilities.max_delay),
+        why,
+    };
+    match outcome {
+        Outcome::Done => Settlement::Delete(Gone::Done),
+        Outcome::Discard { .. } => Settlement::Delete(Gone::Discarded),
+        Outcome::Retry { error, .. } if attempt(seen) >= policy.max_attempts => {
+            let reason = PoisonReason::AttemptsExhausted;
+            to_poison(delivery, name, seen, reason, error_text(error), capabilities)
+        }
+        Outcome::Retry { after, .. } => {
+            later(after.unwrap_or_else(|| policy.backoff.delay(attempt(seen), rng)), Later::Retry)
+        }
+        Outcome::Permanent { error } => {
+            let reason = PoisonReason::Permanent;
+            to_poison(delivery, name, seen, reason, error_text(error), capabilities)
+        }
+        Outcome::Snooze { delay } => later(*delay, Later::Snooze),
+        Outcome::GivenBack => later(Duration::ZERO, Later::GiveBack),
+    }
+}
+
+/// Decides about a body that does not fit the job's type.
+pub(crate) fn misfit(
+    delivery: &Delivery,
+    name: &'static str,
+    seen: Seen<'_>,
+    problem: String,
+    policy: Policy,
+    capabilities: &Capabilities,
+    rng: &mut fastrand::Rng,
+) -> Settlement {
+    if attempt(seen) >= policy.max_attempts {
+        return to_poison(delivery, name, seen, PoisonReason::BadArgs, problem, capabilities);
+    }
+    let delay = policy.backoff.delay(attempt(seen), rng).min(capabilities.max_delay);
+    Settlement::Release { delay, why: Later::PutBack }
+}
+
+/// Without the fence: it would rewrite the body.
+fn to_poison(
+    delivery: &Delivery,
+    name: &'static str,
+    seen: Seen<'_>,
+    reason: PoisonReason,
+    error: String,
+    capabilities: &Capabilities,
+) -> Settlement {
+    let mut envelope = Envelope::around(delivery, seen.queue);
+    envelope.name = name.into();
+    let bytes: &Bytes = &delivery.body;
+    match poison(envelope, bytes, seen, reason, Some(error), capabilities) {
+        Settlement::Poison { copy, reason, .. } => Settlement::Poison { fence: None, copy, reason },
+        other => other,
+    }
+}
