@@ -10,8 +10,10 @@ mod handler;
 mod job;
 mod name;
 mod outcome;
+mod pipeline;
 mod poison_reason;
 mod schedule;
+mod worker;
 
 pub use self::client::Client;
 pub use self::context::JobContext;
@@ -20,8 +22,12 @@ pub use self::handler::{Handler, Inject, Registration, Requirements};
 pub use self::job::{Job, JobOptions};
 pub use self::name::{InvalidQueueName, JobId, QueueName};
 pub use self::outcome::{JobError, Outcome, ResultExt};
+pub use self::pipeline::Call;
 pub use self::poison_reason::PoisonReason;
 pub use self::schedule::{Backoff, Jitter};
+pub use self::worker::{
+    BuildError, Queue, Report, Worker, WorkerBuilder, WorkerError, WorkerHandle,
+};
 
 /// Any error, as handlers and middleware pass it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::QueueName;
 use crate::backend::Backend;
 
 /// Puts jobs on the queues of a backend. Cloning it clones a pointer.
@@ -14,5 +15,20 @@ impl Client {
     /// A client of that backend.
     pub fn new(backend: impl Backend) -> Self {
         Self { backend: Arc::new(backend) }
+    }
+    pub(crate) fn backend(&self) -> &Arc<dyn Backend> {
+        &self.backend
+    }
+    pub(crate) fn default_queue(&self) -> &QueueName {
+        todo!()
+    }
+    pub(crate) fn wakers(&self) -> Wakers {
+        Wakers
+    }
+}
+pub(crate) struct Wakers;
+impl Wakers {
+    pub(crate) fn subscribe(&self, _: &QueueName) -> Arc<tokio::sync::Notify> {
+        todo!()
     }
 }
