@@ -1,5 +1,7 @@
 //! Background jobs: typed jobs, a client, a worker, and the contract that queue backends implement.
 
+#[doc(hidden)]
+pub mod __private;
 pub mod backend;
 mod client;
 mod context;
@@ -18,13 +20,8 @@ pub use self::job::{Job, JobOptions};
 pub use self::name::{InvalidQueueName, JobId, QueueName};
 pub use self::outcome::{JobError, Outcome, ResultExt};
 pub use self::schedule::{Backoff, Jitter};
+#[cfg(feature = "macros")]
+pub use job_macros::job;
 
 /// Any error, as handlers and middleware pass it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
-
-/// What the expansion of the macros refers to. Not for use by hand; it may change at any time.
-#[doc(hidden)]
-pub mod __private {
-    pub use inventory;
-    pub use serde;
-}
