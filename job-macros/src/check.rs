@@ -1,6 +1,6 @@
 //! Checks the function and makes the model of it, or says what is wrong.
 
-use proc_macro2::{Span, TokenStream, TokenTree};
+use proc_macro2::{Spacing, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
@@ -24,7 +24,7 @@ pub(crate) fn job(function: &Function, settings: Vec<Setting>, errors: &mut Erro
     let errors_before = errors.len();
     generics(sig, errors);
     let (fields, params) = params(sig, errors);
-    let ident = args_struct(sig, &fields, errors);
+    let ident = args_struct(sig, errors);
     let attrs = struct_attrs(attrs, &fields, errors);
     let args_fit = errors.len() == errors_before;
 
@@ -189,7 +189,10 @@ fn owned(ty: &Type, errors: &mut Errors) {
                 errors.at(ty, format!("injected values are taken by value: write `{inner}`"));
             } else {
                 let instead = owned_instead(inner);
-                errors.at(ty, format!("an arg is owned, as it travels: write `{instead}`"));
+                errors.at(
+                    ty,
+                    format!("args travel in messages, so they are owned: write `{instead}`"),
+                );
             }
         }
         Type::ImplTrait(_) => errors.at(
@@ -200,8 +203,8 @@ fn owned(ty: &Type, errors: &mut Errors) {
         _ => {
             if let Some((span, what)) = borrowed(ty.to_token_stream()) {
                 let message = format!(
-                    "an arg is owned, as it travels: write a type without {what}, such as `String` \
-                     instead of `&str`"
+                    "args travel in messages, so they are owned: write a type without {what}, such as \
+                     `String` instead of `&str`"
                 );
                 errors.push(syn::Error::new(span, message));
             }
@@ -244,7 +247,7 @@ fn borrowed(tokens: TokenStream) -> Option<(Span, &'static str)> {
     None
 }
 
-fn args_struct(sig: &Signature, fields: &[Field], errors: &mut Errors) -> Option<Ident> {
+fn args_struct(sig: &Signature, errors: &mut Errors) -> Option<Ident> {
     let Some(ident) = name::args_struct(&sig.ident) else {
         errors.at(
             &sig.ident,
@@ -262,22 +265,40 @@ fn args_struct(sig: &Signature, fields: &[Field], errors: &mut Errors) -> Option
                 ident.to_string().to_lowercase()
             ),
         );
+        return None;
     }
-    if let Some(field) = fields.iter().find(|field| is_ident(&field.ty, &ident)) {
-        errors.at(
-            &field.ty,
-            format!(
-                "the struct of the args is named after the function and would be called `{ident}` \
-                 too: rename the function to what it does, such as `handle_{}`",
-                sig.ident.unraw()
-            ),
+    if let Some(span) = mention(quote!(#sig), &ident) {
+        let message = format!(
+            "the struct of the args is named after the function and would hide this `{ident}`: \
+             rename the function to what it does, such as `handle_{}`",
+            sig.ident.unraw()
         );
+        errors.push(syn::Error::new(span, message));
     }
     Some(ident)
 }
 
-fn is_ident(ty: &Type, ident: &Ident) -> bool {
-    matches!(ungroup(ty), Type::Path(path) if path.path.is_ident(ident))
+/// Where tokens name that type, other than by a path to somewhere else.
+fn mention(tokens: TokenStream, ident: &Ident) -> Option<Span> {
+    let mut behind_colons = false;
+    for token in tokens {
+        let found = match &token {
+            TokenTree::Ident(name) if name == ident && !behind_colons => Some(name.span()),
+            TokenTree::Group(group) => mention(group.stream(), ident),
+            _ => None,
+        };
+        if found.is_some() {
+            return found;
+        }
+        // The first colon of two is joint; the one between a name and its type is not.
+        behind_colons = match &token {
+            TokenTree::Punct(punct) if punct.as_char() == ':' => {
+                behind_colons || punct.spacing() == Spacing::Joint
+            }
+            _ => false,
+        };
+    }
+    None
 }
 
 /// The function's attributes that belong to the struct.

@@ -40,7 +40,9 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         let Some(index) = UNITS.iter().position(|(name, _)| *name == unit) else {
             return Err(match meant(unit.trim()) {
                 Some(unit) => format!("`{text}` is not a duration: write `{digits}{unit}`"),
-                None => format!("there is no unit `{unit}`: use `ms`, `s`, `m`, `h` or `d`"),
+                None => {
+                    format!("there is no unit `{}`: use `ms`, `s`, `m`, `h` or `d`", unit.trim())
+                }
             });
         };
         if index < largest_left {

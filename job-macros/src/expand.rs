@@ -63,11 +63,11 @@ fn args_struct(krate: &Path, message: &Message, handler: &Handler) -> TokenStrea
         let fields =
             fields.iter().map(|Field { attrs, ident, ty }| quote!(#(#attrs)* pub #ident: #ty));
         quote! {
-            #docs
-            #(#attrs)*
             #[derive(#krate::__private::serde::Serialize, #krate::__private::serde::Deserialize)]
             #[serde(crate = #serde)]
             #[allow(missing_docs)]
+            #docs
+            #(#attrs)*
             #vis struct #ident {
                 #(#fields,)*
             }

@@ -119,3 +119,61 @@ impl Errors {
         self.0.map(|errors| errors.into_compile_error())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use quote::quote;
+
+    use super::*;
+
+    #[test]
+    fn with_errors_the_function_and_the_message_stay() {
+        let options = quote!(queue = "Mail", timeout = 30);
+        let item = quote! {
+            /// Sends it.
+            async fn send_mail(#[serde(default)] to: String, cx: JobContext) -> Result<(), JobError> {
+                to.len() let half_typed;
+            }
+        };
+        let expanded = job_on_fn(options, item).to_string();
+        assert_eq!(expanded.matches("compile_error").count(), 2, "{expanded}");
+        assert!(
+            expanded.contains("async fn send_mail (to : String , cx : JobContext)"),
+            "{expanded}"
+        );
+        assert!(expanded.contains("to . len () let half_typed ;"), "{expanded}");
+        assert!(expanded.contains("struct SendMail"), "{expanded}");
+        assert!(!expanded.contains("Handler"), "{expanded}");
+    }
+
+    #[test]
+    fn with_wrong_args_only_the_function_stays() {
+        let item = quote!(
+            async fn send(to: &str) -> Result<(), JobError> {
+                Ok(())
+            }
+        );
+        let expanded = job_on_fn(TokenStream::new(), item.clone()).to_string();
+        assert_eq!(expanded.matches("compile_error").count(), 1, "{expanded}");
+        assert!(expanded.ends_with(&item.to_string()), "{expanded}");
+    }
+
+    #[test]
+    fn what_is_no_function_stays_too() {
+        for item in [
+            quote!(
+                struct Send {
+                    to: String,
+                }
+            ),
+            quote!(
+                const SEND: u8 = 1;
+            ),
+        ] {
+            let expanded = job_on_fn(TokenStream::new(), item.clone()).to_string();
+            assert_eq!(expanded.matches("compile_error").count(), 1, "{expanded}");
+            assert!(expanded.contains("`async fn`"), "{expanded}");
+            assert!(expanded.ends_with(&item.to_string()), "{expanded}");
+        }
+    }
+}
