@@ -1,5 +1,7 @@
 //! Background jobs: typed jobs, a client, a worker, and the contract that queue backends implement.
 
+#[doc(hidden)]
+pub mod __private;
 pub mod backend;
 mod client;
 mod context;
@@ -28,13 +30,8 @@ pub use self::schedule::{Backoff, Jitter};
 pub use self::worker::{
     BuildError, Queue, Report, Worker, WorkerBuilder, WorkerError, WorkerHandle,
 };
+#[cfg(feature = "macros")]
+pub use job_macros::job;
 
 /// Any error, as handlers and middleware pass it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
-
-/// What the expansion of the macros refers to. Not for use by hand; it may change at any time.
-#[doc(hidden)]
-pub mod __private {
-    pub use inventory;
-    pub use serde;
-}
