@@ -14,10 +14,14 @@ mod name;
 mod outcome;
 mod pipeline;
 mod poison_reason;
+pub mod prelude;
 mod schedule;
 mod worker;
 
-pub use self::client::Client;
+pub use self::client::{
+    Client, Enqueue, EnqueueAll, EnqueueAllError, EnqueueError, EnqueueErrorKind, PoisonError,
+    PoisonErrorKind, PoisonJob, PoisonQueue, Replay, ReplayReport,
+};
 pub use self::context::JobContext;
 pub use self::data::{Data, DataKey};
 pub use self::handler::{Handler, Inject, Registration, Requirements};
