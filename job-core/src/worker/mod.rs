@@ -158,11 +158,13 @@ impl Worker {
         shutdown.cancel();
         let last = Instant::now() + LAST_MOMENTS;
         if timeout_at(last, outlive(&mut slots)).await.is_err() {
-            counters.abandoned.add(slots.len() as u64);
+            let handlers = counters.running();
+            counters.abandoned.add(handlers);
             error!(
-                jobs = slots.len(),
-                "some jobs do not stop although they were cancelled; they come again when their \
-                 leases end"
+                handlers,
+                requests = slots.len() as u64 - handlers,
+                "some handlers do not stop although they were cancelled, or some requests to the \
+                 backend hang; their jobs come again when their leases end"
             );
         }
         let report = counters.report();

@@ -9,6 +9,7 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)+
+            running: AtomicU64,
         }
 
         impl Counters {
@@ -73,6 +74,30 @@ counters! {
     settle_failed,
     /// Handlers that did not stop when they were cancelled at the end of a shutdown.
     abandoned,
+}
+
+impl Counters {
+    /// A handler runs until the returned guard is dropped.
+    pub(crate) fn run(&self) -> Running<'_> {
+        self.started.increment();
+        self.running.fetch_add(1, Relaxed);
+        Running(self)
+    }
+
+    /// How many handlers run now.
+    pub(crate) fn running(&self) -> u64 {
+        self.running.load(Relaxed)
+    }
+}
+
+/// A handler that runs.
+#[derive(Debug)]
+pub(crate) struct Running<'a>(&'a Counters);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Relaxed);
+    }
 }
 
 #[derive(Debug, Default)]

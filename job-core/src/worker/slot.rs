@@ -273,7 +273,7 @@ impl Run<'_> {
             deadline: now + timeout,
             meta: start.meta.clone(),
         };
-        self.served.counters.started.increment();
+        let _running = self.served.counters.run();
         let context = JobContext::new(about, Arc::clone(&self.served.shared));
         self.execute(context, prepared, service).await
     }
