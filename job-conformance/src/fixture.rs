@@ -104,7 +104,9 @@ impl Fixture {
     /// How far apart two readings of the service's clock may be that should be equal.
     pub fn clock_error(&self) -> Duration {
         let coarse = self.capabilities().granularity.max(self.harness.tolerance);
-        coarse.max(Duration::from_secs(1))
+        // Services tell the time of sending in whole seconds at worst.
+        let told = if self.capabilities().remote { 1000 } else { 1 };
+        coarse.max(Duration::from_millis(told))
     }
 
     /// Sends one message that is visible at once.

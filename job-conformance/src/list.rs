@@ -143,7 +143,7 @@ macro_rules! __for_each_case {
                 a_peek_shows_the_message: [PEEK],
                 a_peek_leases_nothing: [PEEK],
                 a_peek_counts_nothing: [PEEK, COUNTS],
-                a_peek_gives_at_most_max: [PEEK_TWO],
+                a_peek_gives_at_most_max: [PEEK, PEEK_TWO],
                 a_peek_is_cut_to_the_capability: [PEEK],
                 a_peek_shows_only_visible_messages: [PEEK],
                 a_peek_that_is_not_offered_shows_nothing: [NO_PEEK],
@@ -267,7 +267,7 @@ macro_rules! __test {
     ((($($runtime:tt)*) $harness:expr) $name:ident) => {
         #[::tokio::test($($runtime)*)]
         async fn $name() {
-            $crate::check(::core::stringify!($name), $harness).await;
+            $crate::check(::core::stringify!($name), &$harness).await;
         }
     };
     ((($($runtime:tt)*) $harness:expr)) => {

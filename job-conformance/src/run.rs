@@ -52,6 +52,43 @@ impl fmt::Display for Report {
     }
 }
 
+/// What came of one case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The promise was kept.
+    Passed,
+    /// The backend does not make the promise, for that reason.
+    Skipped(&'static str),
+    /// The promise is broken: which, and how.
+    Failed(String),
+}
+
+impl Case {
+    /// Runs the case, unless the backend's capabilities rule it out.
+    pub async fn run(&self, harness: &Harness) -> Outcome {
+        if let Some(reason) = self.skipped(harness) {
+            return Outcome::Skipped(reason);
+        }
+        let fixture = Fixture::unmade(harness);
+        let (test, own) = (self.test, fixture.clone());
+        let running = async move {
+            own.create().await;
+            test(&own).await;
+        };
+        // A task of its own turns the panic of a failed case into a value.
+        let ended = tokio::spawn(tokio::time::timeout(LIMIT, running)).await;
+        fixture.clean_up().await;
+        match ended {
+            Ok(Ok(())) => Outcome::Passed,
+            Ok(Err(_)) => Outcome::Failed(format!("the case was not done within {LIMIT:?}")),
+            Err(error) => Outcome::Failed(match error.try_into_panic() {
+                Ok(panic) => panic_text(&*panic),
+                Err(error) => error.to_string(),
+            }),
+        }
+    }
+}
+
 /// Runs every case, each with a harness of its own, one after the other.
 ///
 /// For a program or one big test; [`suite!`](crate::suite) makes a test of each case instead.
@@ -65,31 +102,22 @@ impl fmt::Display for Report {
 pub async fn run(setup: impl AsyncFn() -> Harness) -> Report {
     let mut report = Report::default();
     for case in cases() {
-        let harness = setup().await;
-        if let Some(reason) = case.skipped(&harness) {
-            report.skipped.push((case.name, reason));
-            continue;
-        }
-        match run_case(case, &harness).await {
-            Ok(()) => report.passed.push(case.name),
-            Err(message) => report.failed.push((case.name, message)),
+        match case.run(&setup().await).await {
+            Outcome::Passed => report.passed.push(case.name),
+            Outcome::Skipped(reason) => report.skipped.push((case.name, reason)),
+            Outcome::Failed(message) => report.failed.push((case.name, message)),
         }
     }
     report
 }
 
-/// Runs one case by its name, for [`suite!`](crate::suite). A case that the backend's
-/// capabilities rule out passes.
+/// Runs one case by its name. A case that the backend's capabilities rule out passes.
 ///
 /// # Panics
 /// With the broken promise, if the case fails; if there is no such case.
-#[doc(hidden)]
-pub async fn check(name: &str, harness: Harness) {
+pub async fn check(name: &str, harness: &Harness) {
     let case = cases().into_iter().find(|case| case.name == name).expect("a case of that name");
-    if case.skipped(&harness).is_some() {
-        return;
-    }
-    if let Err(message) = run_case(case, &harness).await {
+    if let Outcome::Failed(message) = case.run(harness).await {
         panic!("{message}");
     }
 }
@@ -98,35 +126,22 @@ pub async fn check(name: &str, harness: Harness) {
 #[doc(hidden)]
 pub fn list_skips(place: &str, harness: &Harness) {
     let all = cases();
-    let skips: Vec<_> =
-        all.iter().filter_map(|case| Some((case.name, case.skipped(harness)?))).collect();
-    let mut text = format!("conformance of {place}: {} of {} skipped\n", skips.len(), all.len());
-    for (name, reason) in skips {
-        text.push_str(&format!("  skipped {name}: {reason}\n"));
+    let mut skips: Vec<(&str, Vec<&str>)> = Vec::new();
+    for case in &all {
+        let Some(reason) = case.skipped(harness) else { continue };
+        match skips.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, names)) => names.push(case.name),
+            None => skips.push((reason, vec![case.name])),
+        }
+    }
+    let skipped: usize = skips.iter().map(|(_, names)| names.len()).sum();
+    let mut text = format!("{place}: {} cases, {skipped} skipped\n", all.len());
+    for (reason, names) in skips {
+        text.push_str(&format!("  skipped as {reason}: {}\n", names.join(", ")));
     }
     // In one write, so that tests that run side by side do not cut it up. A closed stderr is no
     // reason to fail.
     let _ = std::io::stderr().write_all(text.as_bytes());
-}
-
-async fn run_case(case: Case, harness: &Harness) -> Result<(), String> {
-    let fixture = Fixture::unmade(harness);
-    let own = fixture.clone();
-    let test = async move {
-        own.create().await;
-        (case.test)(&own).await;
-    };
-    // A task of its own turns the panic of a failed case into a value.
-    let outcome = tokio::spawn(tokio::time::timeout(LIMIT, test)).await;
-    fixture.clean_up().await;
-    match outcome {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(_)) => Err(format!("the case was not done within {LIMIT:?}")),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => Err(panic_text(&*panic)),
-            Err(error) => Err(error.to_string()),
-        },
-    }
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {

@@ -65,7 +65,7 @@ pub async fn now_is_the_services_time(t: &Fixture) {
         let now = t.backend().now();
         let after = t.receive_batch(1, t.long()).await.server_now;
         ensure!(before <= now && now <= after, promise, "it is not between two answers");
-        t.sleep(Duration::from_secs(1)).await;
+        t.sleep(t.short()).await;
     }
 }
 
