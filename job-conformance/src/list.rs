@@ -277,3 +277,16 @@ macro_rules! __test {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    #[test]
+    fn names_are_unique() {
+        let cases = crate::cases();
+        let names: HashSet<_> = cases.iter().map(crate::Case::name).collect();
+        assert_eq!(names.len(), cases.len());
+        assert!(cases.len() >= 45, "cases were lost: {}", cases.len());
+    }
+}

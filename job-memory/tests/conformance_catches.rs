@@ -2,6 +2,8 @@
 
 mod faulty;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use job_conformance::{Case, Harness, Outcome, cases, run};
@@ -79,6 +81,22 @@ async fn without_a_fault_nothing_fails() {
     let report = run(async || harness(Fault::None)).await;
     assert!(report.is_success(), "{report}");
     assert_eq!(report.passed.len() + report.skipped.len(), cases().len());
+}
+
+/// Every queue of a case is handed to the clean-up, also when the case fails.
+#[tokio::test(start_paused = true)]
+async fn queues_are_cleaned_up() {
+    for (fault, fails) in [(Fault::None, false), (Fault::QueuesShared, true)] {
+        let cleaned = Arc::new(AtomicUsize::new(0));
+        let counter = Arc::clone(&cleaned);
+        let harness = harness(fault).cleanup(move |_queue| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            async {}
+        });
+        let outcome = case("queues_are_isolated").run(&harness).await;
+        assert_eq!(matches!(outcome, Outcome::Failed(_)), fails, "{outcome:?}");
+        assert_eq!(cleaned.load(Ordering::Relaxed), 2);
+    }
 }
 
 fn case(name: &str) -> Case {
