@@ -21,7 +21,7 @@ use crate::envelope::Envelope;
 use crate::handler::Prepared;
 use crate::pipeline::catch_panic::Panicked;
 use crate::pipeline::{Call, JobService};
-use crate::{JobContext, JobId, Outcome, PoisonReason};
+use crate::{BoxError, JobContext, JobId, Outcome, PoisonReason};
 
 /// How many finished messages are deleted in one request, where the backend takes several.
 const GROUP: usize = 8;
@@ -56,6 +56,12 @@ enum Ran {
     Misfit(String),
     /// It was cancelled, and nothing may be settled.
     LeaseLost,
+}
+
+impl Ran {
+    fn of(result: Result<Outcome, BoxError>) -> Self {
+        Self::Outcome(result.unwrap_or_else(|error| Outcome::Retry { error, after: None }))
+    }
 }
 
 impl Slot {
@@ -273,7 +279,6 @@ impl Run<'_> {
             deadline: now + timeout,
             meta: start.meta.clone(),
         };
-        let _running = self.served.counters.run();
         let context = JobContext::new(about, Arc::clone(&self.served.shared));
         self.execute(context, prepared, service).await
     }
@@ -284,35 +289,40 @@ impl Run<'_> {
         prepared: Prepared,
         mut service: JobService,
     ) -> Ran {
+        let served = self.served;
+        let guard = served.counters.run();
         let mut running = service.call(Call::new(context.clone(), prepared));
-        self.served.reuse(service);
+        served.reuse(service);
         // Most jobs that wait for nothing are done with the first poll: for them no timer is set,
         // no token made, and their delete may wait for company.
-        let first = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
-        let result = match first {
-            Poll::Ready(result) => result,
-            Poll::Pending => {
-                self.slot.flush().await;
-                let shutdown = &self.served.shutdown;
-                tokio::select! {
-                    biased;
-                    result = &mut running => result,
-                    () = self.served.leases.lost(self.lease) => {
-                        context.cancel();
-                        return Ran::LeaseLost;
-                    }
-                    () = shutdown.cancel.cancelled() => {
-                        context.cancel();
-                        // An error now says only that it was cancelled.
-                        match timeout(CANCEL_GRACE, &mut running).await {
-                            Ok(Ok(Outcome::Done)) => Ok(Outcome::Done),
-                            _ => Ok(Outcome::GivenBack),
-                        }
+        if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await {
+            return Ran::of(result);
+        }
+        let lease = self.lease;
+        let wait = async move {
+            let ran = tokio::select! {
+                biased;
+                result = &mut running => Ran::of(result),
+                () = served.leases.lost(lease) => {
+                    context.cancel();
+                    Ran::LeaseLost
+                }
+                () = served.shutdown.cancel.cancelled() => {
+                    context.cancel();
+                    // An error now says only that it was cancelled.
+                    match timeout(CANCEL_GRACE, &mut running).await {
+                        Ok(Ok(Outcome::Done)) => Ran::Outcome(Outcome::Done),
+                        _ => Ran::Outcome(Outcome::GivenBack),
                     }
                 }
-            }
+            };
+            drop(running);
+            drop(guard);
+            ran
         };
-        Ran::Outcome(result.unwrap_or_else(|error| Outcome::Retry { error, after: None }))
+        // What is finished does not wait for this job, nor this job for it.
+        let (ran, ()) = tokio::join!(wait, self.slot.flush());
+        ran
     }
 
     /// Received, and then the worker was asked to stop.

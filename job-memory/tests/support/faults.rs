@@ -51,18 +51,18 @@ impl Faults {
             let mut rng = self.rng.lock().unwrap();
             (rng.u32(0..1000), rng.u64(100..15_000))
         };
-        if dice < 60 {
+        if dice < 150 {
             ledger.fault();
         }
         match dice {
-            0..10 => Fault::Refused(ErrorKind::Throttled),
-            10..25 => Fault::Refused(ErrorKind::Unavailable),
-            25..45 => Fault::ResponseLost,
-            45..55 => {
+            0..30 => Fault::Refused(ErrorKind::Throttled),
+            30..70 => Fault::Refused(ErrorKind::Unavailable),
+            70..120 => Fault::ResponseLost,
+            120..140 => {
                 sleep(Duration::from_millis(stall)).await;
                 Fault::None
             }
-            55..60 => {
+            140..150 => {
                 sleep(Duration::from_millis(stall)).await;
                 Fault::ResponseLost
             }

@@ -18,7 +18,9 @@ pub enum Fate {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    Started { attempt: u32 },
+    Started {
+        attempt: u32,
+    },
     Ended(Fate),
     /// The poison mark was written.
     Fenced,
@@ -62,7 +64,9 @@ impl History {
     }
 
     fn job(&mut self, id: JobId) -> &mut JobHistory {
-        self.jobs.entry(id).or_insert_with(|| JobHistory { args_intact: true, ..Default::default() })
+        self.jobs
+            .entry(id)
+            .or_insert_with(|| JobHistory { args_intact: true, ..Default::default() })
     }
 }
 
@@ -100,16 +104,22 @@ impl Ledger {
         job.args_intact &= job.args.as_ref().is_some_and(|own| *own == (n, checksum.to_owned()));
         job.events.push(Event::Started { attempt });
         let starts = job.events.iter().filter(|e| matches!(e, Event::Started { .. })).count();
-        Run { ledger: self.clone(), id, seed: self.seed ^ (n << 16) ^ starts as u64, fate: None.into() }
+        Run {
+            ledger: self.clone(),
+            id,
+            seed: self.seed ^ (n << 16) ^ starts as u64,
+            fate: None.into(),
+        }
     }
 
     pub fn check_args(&self, id: JobId, args: &str) {
         let args: serde_json::Value = serde_json::from_str(args).unwrap();
         let mut history = self.history();
         let job = history.job(id);
-        job.args_intact &= job.args.as_ref().is_some_and(|(n, checksum)| {
-            args["n"] == *n && args["checksum"] == **checksum
-        });
+        job.args_intact &= job
+            .args
+            .as_ref()
+            .is_some_and(|(n, checksum)| args["n"] == *n && args["checksum"] == **checksum);
     }
 
     pub fn restarted(&self) {
