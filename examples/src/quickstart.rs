@@ -8,10 +8,10 @@
 //! Two things go wrong on purpose. The store refuses one picture twice, and the worker tries it
 //! again until it gets it. Another picture is damaged for good, and ends in the poison queue.
 
-#![allow(clippy::print_stdout, reason = "a program that shows what it does")]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it shows what it does")]
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Cursor};
+use std::io::{self, Cursor, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -88,14 +88,25 @@ fn thumbnail_name(picture: &str) -> String {
 // --- The program ---------------------------------------------------------------------------------
 
 #[tokio::main]
-async fn main() -> anyhow::Result<ExitCode> {
+async fn main() -> ExitCode {
+    run().await.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn run() -> anyhow::Result<ExitCode> {
     let Some(args) = Args::parse(std::env::args_os().skip(1))? else {
         print!("{HELP}");
         return Ok(ExitCode::SUCCESS);
     };
     // The worker logs every attempt that fails: RUST_LOG=warn shows it.
     let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "error".to_owned());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
 
     let pictures = pictures_in(&args.pictures)?;
     let folder = prepare_album(&args, &pictures)?;
@@ -142,8 +153,9 @@ async fn main() -> anyhow::Result<ExitCode> {
             println!("\nin the poison queue:");
         }
         let picture = names[&job.id()].as_str();
-        let why = format!("{}: {}", job.reason(), job.error().unwrap_or("no error"));
-        println!("  {picture:<16} attempt {}, {why}", job.attempts());
+        let error = job.error().unwrap_or("no error");
+        let why = format!("{} at attempt {}: {error}", job.reason(), job.attempts());
+        println!("  {picture:<16} {why}");
         failed.insert(picture, why);
     }
     println!("\nthe worker's report: {report}");

@@ -28,7 +28,7 @@ fn the_projects_own_pictures() {
 
     let poison = text.split_once("in the poison queue:\n").expect(&text).1;
     let line = poison.lines().next().expect(&text);
-    assert!(line.starts_with("  damaged.png      attempt 1, permanent error: "), "{line}");
+    assert!(line.starts_with("  damaged.png      permanent error at attempt 1: "), "{line}");
     assert!(!line.ends_with(": no error"), "{line}");
 
     assert!(text.contains("the worker's report: "), "{text}");
@@ -70,8 +70,8 @@ fn someone_elses_pictures() {
     }
     assert_eq!(files_in(out.path()), 3);
     let poison = text.split_once("in the poison queue:\n").expect(&text).1;
-    assert!(poison.contains("  empty.jpg        attempt 1, permanent error: "), "{text}");
-    assert!(poison.contains("  text.png         attempt 1, permanent error: "), "{text}");
+    assert!(poison.contains("  empty.jpg        permanent error at attempt 1: "), "{text}");
+    assert!(poison.contains("  text.png         permanent error at attempt 1: "), "{text}");
     assert!(!text.contains("notes.txt"), "{text}");
 }
 
