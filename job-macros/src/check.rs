@@ -8,7 +8,7 @@ use syn::{
     Attribute, FnArg, Ident, LitStr, Meta, Pat, PatType, PathArguments, ReturnType, Signature, Type,
 };
 
-use crate::model::{Field, Handler, Job, Message, Param, plain_name};
+use crate::model::{Field, Handler, Job, Message, Param};
 use crate::parse::{Function, Setting};
 use crate::{Errors, name, options};
 
@@ -163,6 +163,14 @@ fn arg(param: &PatType, errors: &mut Errors) -> Option<Field> {
     };
     let attrs = param.attrs.iter().filter(|attr| for_field(attr)).cloned().collect();
     Some(Field { attrs, ident: ident.clone(), ty: (*param.ty).clone() })
+}
+
+/// The name that a pattern is, if it is no more than that; it may be `mut`.
+fn plain_name(pat: &Pat) -> Option<&Ident> {
+    match pat {
+        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(&pat.ident),
+        _ => None,
+    }
 }
 
 /// A parameter that comes and goes would change the wire format, and a call cannot leave one out.

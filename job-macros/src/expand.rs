@@ -51,7 +51,7 @@ fn args_struct(krate: &Path, message: &Message, handler: &Handler) -> TokenStrea
     let docs = if attrs.iter().any(|attr| attr.path().is_ident("doc")) {
         None
     } else {
-        let text = format!(" The args of the job [`{}`].", handler.function.unraw());
+        let text = format!(" The args of the job `{}`.", handler.function.unraw());
         Some(quote!(#[doc = #text]))
     };
     let f = own("f");

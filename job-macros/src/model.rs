@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use proc_macro2::Span;
-use syn::{Attribute, ExprPath, Ident, LitStr, Pat, Path, Type, Visibility};
+use syn::{Attribute, ExprPath, Ident, LitStr, Path, Type, Visibility};
 
 /// A job with its handler. The parts are optional as far as errors may have left them out; without
 /// errors all are there.
@@ -69,12 +69,4 @@ pub(crate) enum Param {
     Arg(Ident),
     /// The worker.
     Injected(Type),
-}
-
-/// Whether a parameter's pattern is just a name, with or without `mut`.
-pub(crate) fn plain_name(pat: &Pat) -> Option<&Ident> {
-    match pat {
-        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => Some(&pat.ident),
-        _ => None,
-    }
 }

@@ -43,10 +43,10 @@ pub(crate) struct Checked {
     pub(crate) options: Options,
 }
 
-/// An example of the use of an option.
-pub(crate) fn example(key: &Ident) -> String {
+/// What to say of an option without a value that can be read.
+pub(crate) fn needs_value(key: &Ident) -> String {
     match ALL.iter().find(|(name, _)| key == name) {
-        Some((_, example)) => format!("write {example}"),
+        Some((_, example)) => format!("`{key}` needs a value: write {example}"),
         None => unknown(key),
     }
 }

@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::{Attribute, Expr, Ident, Signature, Token, Visibility};
 
-use crate::Errors;
+use crate::{Errors, options};
 
 /// `key = value`.
 pub(crate) struct Setting {
@@ -66,15 +66,9 @@ impl Parse for Setting {
             let message = "an option is a name with a value, such as `queue = \"mail\"`";
             syn::Error::new(error.span(), message)
         })?;
-        if !input.peek(Token![=]) {
-            let message = format!("`{key}` needs a value: {}", crate::options::example(&key));
-            return Err(syn::Error::new(key.span(), message));
-        }
-        input.parse::<Token![=]>()?;
-        let value = input.parse().map_err(|_| {
-            let message = format!("`{key}` needs a value: {}", crate::options::example(&key));
-            syn::Error::new(key.span(), message)
-        })?;
+        let needs_value = |_| syn::Error::new(key.span(), options::needs_value(&key));
+        input.parse::<Token![=]>().map_err(needs_value)?;
+        let value = input.parse().map_err(needs_value)?;
         Ok(Self { key, value })
     }
 }

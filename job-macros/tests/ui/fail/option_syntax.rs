@@ -6,7 +6,7 @@ async fn bare(user_id: u64) -> Result<(), JobError> {
     Ok(())
 }
 
-#[job(queue, timeout("30s"), max_attempts =, backoff = exponential("2s", "10m"))]
+#[job(queue, timeout("30s"), max_attempts =, urgent, backoff = exponential("2s", "10m"))]
 async fn values(user_id: u64) -> Result<(), JobError> {
     Ok(())
 }
