@@ -58,27 +58,22 @@ struct State {
 }
 
 impl Feed {
-    /// What to do next, if there is something at once.
-    pub(crate) fn try_turn(&self) -> Option<Turn<'_>> {
-        let mut state = self.state();
-        if let Some(item) = state.items.pop_front() {
-            return Some(Turn::Run(item));
-        }
-        if state.led {
-            return None;
-        }
-        state.led = true;
-        Some(Turn::Lead(Lead { feed: self }))
+    /// Something to run, if there is anything.
+    pub(crate) fn next(&self) -> Option<Item> {
+        self.state().items.pop_front()
     }
 
     /// Waits for something to do; `None` once `stop` is cancelled.
     pub(crate) async fn turn(&self, stop: &CancellationToken) -> Option<Turn<'_>> {
-        let _idle = Idle::enter(self);
+        if let Some(turn) = self.state().turn(self) {
+            return Some(turn);
+        }
+        let mut idle = Idle::enter(self);
         loop {
             let mut changed = pin!(self.changed.notified());
             // Enlisted before looking, or a change in between would be missed.
             changed.as_mut().enable();
-            if let Some(turn) = self.try_turn() {
+            if let Some(turn) = idle.turn() {
                 return Some(turn);
             }
             tokio::select! {
@@ -88,29 +83,52 @@ impl Feed {
         }
     }
 
-    /// Something to run, even when no more is to be received.
-    pub(crate) fn leftover(&self) -> Option<Item> {
-        self.state().items.pop_front()
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds this lock")
     }
 }
 
+impl State {
+    /// What to do next, if there is something at once.
+    fn turn<'a>(&mut self, feed: &'a Feed) -> Option<Turn<'a>> {
+        if let Some(item) = self.items.pop_front() {
+            return Some(Turn::Run(item));
+        }
+        if std::mem::replace(&mut self.led, true) {
+            return None;
+        }
+        Some(Turn::Lead(Lead { feed }))
+    }
+}
+
 /// Counts a slot among the idle ones for as long as it waits.
-struct Idle<'a>(&'a Feed);
+struct Idle<'a> {
+    feed: &'a Feed,
+    counted: bool,
+}
 
 impl<'a> Idle<'a> {
     fn enter(feed: &'a Feed) -> Self {
         feed.state().idle += 1;
-        Self(feed)
+        Self { feed, counted: true }
+    }
+
+    /// Takes a turn and is idle no more, in one step: a leader in between would count this slot
+    /// as free for something else, and lease what nobody can start.
+    fn turn(&mut self) -> Option<Turn<'a>> {
+        let mut state = self.feed.state();
+        let turn = state.turn(self.feed)?;
+        state.idle -= 1;
+        self.counted = false;
+        Some(turn)
     }
 }
 
 impl Drop for Idle<'_> {
     fn drop(&mut self) {
-        self.0.state().idle -= 1;
+        if self.counted {
+            self.feed.state().idle -= 1;
+        }
     }
 }
 

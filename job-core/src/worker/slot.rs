@@ -1,14 +1,16 @@
 //! One slot of a queue: takes a message, runs its job, settles it, takes the next.
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, timeout};
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::feed::{Item, Turn};
 use super::jobs::JobEntry;
@@ -17,7 +19,7 @@ use super::served::Served;
 use crate::backend::{Delivery, MessageId};
 use crate::context::About;
 use crate::decide::{self, Admission, Gone, Refusal, Rules, Seen, Settlement, raw};
-use crate::envelope::Envelope;
+use crate::envelope::{Envelope, error_text};
 use crate::handler::Prepared;
 use crate::pipeline::catch_panic::Panicked;
 use crate::pipeline::{Call, JobService};
@@ -29,11 +31,16 @@ const GROUP: usize = 8;
 /// How long a cancelled handler has to come to an end by itself before its future is dropped.
 const CANCEL_GRACE: Duration = Duration::from_millis(500);
 
+/// How long a slot pauses after a panic of something that is not a job.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
+
 /// One slot: at any time it runs at most one job.
 #[derive(Debug)]
 pub(crate) struct Slot {
     served: Arc<Served>,
     rng: fastrand::Rng,
+    /// What it is busy with.
+    current: Option<LeaseKey>,
     /// Finished, and not yet deleted. Never kept while a job waits for anything.
     finished: Vec<(LeaseKey, MessageId)>,
 }
@@ -60,28 +67,72 @@ enum Ran {
 
 impl Ran {
     fn of(result: Result<Outcome, BoxError>) -> Self {
-        Self::Outcome(result.unwrap_or_else(|error| Outcome::Retry { error, after: None }))
+        match result.unwrap_or_else(|error| Outcome::Retry { error, after: None }) {
+            Outcome::Retry { error, after } => {
+                Self::Outcome(Outcome::Retry { error: speakable(error), after })
+            }
+            Outcome::Permanent { error } => {
+                Self::Outcome(Outcome::Permanent { error: speakable(error) })
+            }
+            Outcome::Discard { reason } => {
+                Self::Outcome(Outcome::Discard { reason: speakable(reason) })
+            }
+            outcome => Self::Outcome(outcome),
+        }
     }
+}
+
+/// The error, unless it panics when it is shown.
+fn speakable(error: BoxError) -> BoxError {
+    match catch_unwind(AssertUnwindSafe(|| error_text(&error))) {
+        Ok(_) => error,
+        Err(payload) => {
+            let _ = Panicked::from(payload);
+            "the error panics when it is shown".into()
+        }
+    }
+}
+
+/// Turns a panic into an error.
+async fn catch<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(payload) => Poll::Ready(Err(Panicked::from(payload))),
+    })
+    .await
 }
 
 impl Slot {
     pub(crate) fn new(served: Arc<Served>) -> Self {
-        Self { served, rng: fastrand::Rng::new(), finished: Vec::new() }
+        Self { served, rng: fastrand::Rng::new(), current: None, finished: Vec::new() }
     }
 
     /// Runs jobs until the worker stops and nothing is left to give back.
+    ///
+    /// A panicking job is a failed attempt and ends nothing. This is for what else may panic, such
+    /// as a backend or a backoff of the user's: the message comes again when its lease ends, and
+    /// the slot goes on.
     pub(crate) async fn run(mut self) {
+        while let Err(panicked) = catch(self.serve()).await {
+            error!(queue = %self.served.plan.name, %panicked, "a slot of the worker panicked");
+            if let Some(lease) = self.current.take() {
+                self.served.leases.abandon(lease);
+            }
+            sleep(AFTER_PANIC).await;
+        }
+    }
+
+    async fn serve(&mut self) {
         let served = Arc::clone(&self.served);
         let stop = &served.shutdown.stop;
         while !stop.is_cancelled() {
-            let turn = match served.feed.try_turn() {
-                Some(Turn::Run(item)) => Some(Turn::Run(item)),
-                other => {
+            let turn = match served.feed.next() {
+                Some(item) => Some(Turn::Run(item)),
+                None => {
+                    // Before it takes the lead: the others need not wait for this.
                     self.flush().await;
-                    match other {
-                        Some(turn) => Some(turn),
-                        None => served.feed.turn(stop).await,
-                    }
+                    served.feed.turn(stop).await
                 }
             };
             match turn {
@@ -89,8 +140,11 @@ impl Slot {
                 Some(Turn::Lead(lead)) => served.lead(lead).await,
                 None => break,
             }
+            self.current = None;
+            // Where backend and jobs never wait, nothing else would let other tasks run.
+            consume_budget().await;
         }
-        while let Some(item) = served.feed.leftover() {
+        while let Some(item) = served.feed.next() {
             self.process(item).await;
         }
         self.flush().await;
@@ -106,6 +160,7 @@ impl Slot {
     async fn process(&mut self, item: Item) {
         let served = Arc::clone(&self.served);
         let Item { delivery, lease, server_now, received_at, reservation } = item;
+        self.current = Some(lease);
         let seen = Seen {
             queue: &served.plan.name,
             message_id: &delivery.message_id,
@@ -169,6 +224,15 @@ impl Run<'_> {
             match served.hold_with(self.lease, mark, "marking a start").await {
                 Ok(lease) => self.lease = lease,
                 Err(unsettled) => return served.count_unsettled(&unsettled),
+            }
+            self.slot.current = Some(self.lease);
+            if served.shutdown.is_stopping() {
+                // The mark goes, or the next delivery would take this for a crash.
+                let (outcome, rng) = (Outcome::GivenBack, &mut self.slot.rng);
+                let (verbatim, policy) = (&delivery.body, job.policy);
+                let settlement =
+                    decide::decide(envelope, verbatim, seen, &outcome, policy, capabilities, rng);
+                return self.settle(settlement).await;
             }
         }
 
@@ -258,10 +322,10 @@ impl Run<'_> {
                 Ok(Ok(prepared)) => prepared,
                 Ok(Err(misfit)) => return Ran::Misfit(misfit.to_string()),
                 Err(payload) => {
-                    return Ran::Outcome(Outcome::Retry {
-                        error: Panicked::from(payload).into(),
-                        after: None,
-                    });
+                    // Its text is likely to hold a piece of the args.
+                    let _ = Panicked::from(payload);
+                    let error = "the job panicked while its args were decoded".into();
+                    return Ran::Outcome(Outcome::Retry { error, after: None });
                 }
             };
         let now = Instant::now();

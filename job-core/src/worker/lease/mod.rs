@@ -23,7 +23,11 @@ use crate::backend::Receipt;
 
 /// A lease in the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LeaseKey(usize);
+pub(crate) struct LeaseKey {
+    index: usize,
+    /// Tells it from others that were in the same place of the book.
+    serial: u64,
+}
 
 /// The lease is lost: somebody else may have the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub(crate) struct Leases {
 #[derive(Debug)]
 struct Book {
     entries: Slab<Entry>,
+    /// Of the last that was entered.
+    serial: u64,
     /// Those to renew, by the time they are due. All leases of a queue are equally long, so that
     /// is the order in which they were begun: a plain list, with no dead entries in it.
     first: Option<usize>,
@@ -58,12 +64,15 @@ struct Book {
 
 #[derive(Debug)]
 struct Entry {
+    serial: u64,
     receipt: Receipt,
     state: State,
     deadline: Instant,
     renew_at: Instant,
     /// From here on it is not renewed, whatever its handler does.
     give_up_at: Option<Instant>,
+    /// Nobody will ask for it any more.
+    abandoned: bool,
     /// Who waits for the loss, or for a renewal in flight to end.
     waker: Option<Waker>,
     before: Option<usize>,
@@ -82,7 +91,13 @@ enum State {
 
 impl Leases {
     pub(crate) fn new(lease: Duration) -> Self {
-        let book = Book { entries: Slab::new(), first: None, last: None, ending: BTreeSet::new() };
+        let book = Book {
+            entries: Slab::new(),
+            serial: 0,
+            first: None,
+            last: None,
+            ending: BTreeSet::new(),
+        };
         Self { lease, book: Mutex::new(book) }
     }
 
@@ -103,7 +118,7 @@ impl Leases {
     /// A handler is about to run until `give_up_at` at the latest.
     pub(crate) fn begin(&self, key: LeaseKey, give_up_at: Instant) -> Result<(), LeaseLost> {
         let mut book = self.book();
-        let entry = &mut book.entries[key.0];
+        let entry = &mut book.entries[key.index];
         if entry.state == State::Lost || entry.deadline <= Instant::now() {
             return Err(LeaseLost);
         }
@@ -115,7 +130,7 @@ impl Leases {
     pub(crate) async fn lost(&self, key: LeaseKey) {
         poll_fn(|cx| {
             let mut book = self.book();
-            let entry = &mut book.entries[key.0];
+            let entry = &mut book.entries[key.index];
             if entry.state == State::Lost {
                 return Poll::Ready(());
             }
@@ -129,23 +144,36 @@ impl Leases {
     pub(crate) async fn take(&self, key: LeaseKey) -> Result<Held, LeaseLost> {
         poll_fn(|cx| {
             let mut book = self.book();
-            let entry = &mut book.entries[key.0];
+            let entry = &mut book.entries[key.index];
             match entry.state {
                 State::Renewing => {
                     entry.waker = Some(cx.waker().clone());
                     Poll::Pending
                 }
                 State::Lost => {
-                    book.entries.remove(key.0);
+                    book.entries.remove(key.index);
                     Poll::Ready(Err(LeaseLost))
                 }
-                State::Held | State::Ending => Poll::Ready(Ok(book.remove(key.0))),
+                State::Held | State::Ending => Poll::Ready(Ok(book.remove(key.index))),
             }
         })
         .await
     }
 
+    /// Whoever held it is gone: it is not renewed any more, and runs out.
+    pub(crate) fn abandon(&self, key: LeaseKey) {
+        let mut book = self.book();
+        if let Some(entry) = book.entries.get_mut(key.index).filter(|e| e.serial == key.serial) {
+            entry.give_up_at = Some(Instant::now());
+            entry.abandoned = true;
+            if entry.state == State::Lost {
+                book.entries.remove(key.index);
+            }
+        }
+    }
+
     /// How many leases are held.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.book().entries.len()
     }
@@ -157,18 +185,22 @@ impl Leases {
 
 impl Book {
     fn enter(&mut self, receipt: Receipt, sent_at: Instant, lease: Duration) -> LeaseKey {
+        self.serial += 1;
+        let serial = self.serial;
         let key = self.entries.insert(Entry {
+            serial,
             receipt,
             state: State::Held,
             deadline: sent_at + lease,
             renew_at: sent_at + lease / 3,
             give_up_at: None,
+            abandoned: false,
             waker: None,
             before: None,
             after: None,
         });
         self.link(key);
-        LeaseKey(key)
+        LeaseKey { index: key, serial }
     }
 
     /// Appends to the list.
@@ -270,6 +302,9 @@ impl Book {
         let entry = &mut self.entries[key];
         entry.state = State::Lost;
         wake(entry.waker.take());
+        if entry.abandoned {
+            self.entries.remove(key);
+        }
     }
 }
 
