@@ -218,6 +218,7 @@ fn serve(
             rate,
             pace: Mutex::new(Pace::new(settings.min_poll)),
             vain: Mutex::default(),
+            survived: Mutex::default(),
             plan,
         })
     };

@@ -12,7 +12,7 @@ use super::lease::Leases;
 use super::rate::RateLimit;
 use super::report::Counters;
 use super::shutdown::Shutdown;
-use super::vain::VainDeletes;
+use super::vain::{Survived, VainDeletes};
 use crate::backend::{Backend, Capabilities};
 use crate::context::Shared;
 use crate::decide::Rules;
@@ -41,6 +41,7 @@ pub(crate) struct Served {
     pub(super) rate: Option<Mutex<RateLimit>>,
     pub(super) pace: Mutex<Pace>,
     pub(super) vain: Mutex<VainDeletes>,
+    pub(super) survived: Mutex<Survived>,
 }
 
 /// How soon to receive again.
@@ -75,6 +76,10 @@ impl Served {
 
     pub(super) fn vain(&self) -> MutexGuard<'_, VainDeletes> {
         lock(&self.vain)
+    }
+
+    pub(super) fn survived(&self) -> MutexGuard<'_, Survived> {
+        lock(&self.survived)
     }
 
     pub(super) fn services(&self) -> MutexGuard<'_, Vec<JobService>> {

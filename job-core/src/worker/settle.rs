@@ -35,7 +35,7 @@ impl Served {
         lease: LeaseKey,
         message: &MessageId,
         settlement: Settlement,
-    ) {
+    ) -> Result<(), Unsettled> {
         let counters = &self.counters;
         let (settled, counter) = match settlement {
             Settlement::Delete(gone) => {
@@ -55,17 +55,18 @@ impl Served {
                 (self.release(lease, delay).await, Some(self.counter_of(why)))
             }
             Settlement::Poison { fence, copy, .. } => {
-                (self.move_to_poison(lease, fence, copy).await, Some(&counters.poisoned))
+                (self.move_to_poison(lease, fence, copy).await, None)
             }
         };
-        match settled {
+        match &settled {
             Ok(()) => {
                 if let Some(counter) = counter {
                     counter.increment();
                 }
             }
-            Err(unsettled) => self.count_unsettled(&unsettled),
+            Err(unsettled) => self.count_unsettled(unsettled),
         }
+        settled
     }
 
     pub(super) fn count_unsettled(&self, unsettled: &Unsettled) {
@@ -111,7 +112,11 @@ impl Served {
                 }
             }
         }
+        if receipts.is_empty() {
+            return;
+        }
         let results = self.backend.delete(&receipts).await;
+        let results = results.into_iter().chain(std::iter::repeat_with(|| Err(no_result())));
         for (((deadline, message), receipt), result) in held.into_iter().zip(receipts).zip(results)
         {
             if let Err(error) = result {
@@ -233,6 +238,9 @@ impl Served {
         };
         // The lease is kept while this is sent.
         let sent = self.send(&self.plan.poison, Outgoing::new(copy)).await;
+        if sent.is_ok() {
+            self.counters.poisoned.increment();
+        }
         let held = self.take(lease).await?;
         sent.map_err(|failed| self.unsettled(failed, "moving a job to the poison queue"))?;
         let message = held.receipt.message_id().clone();
@@ -352,7 +360,9 @@ where
 
 /// The result of a request of one item.
 fn only<T>(results: Vec<ItemResult<T>>) -> ItemResult<T> {
-    results.into_iter().next().unwrap_or_else(|| {
-        Err(BackendError::new(ErrorKind::Other).message("the backend gave no result for an item"))
-    })
+    results.into_iter().next().unwrap_or_else(|| Err(no_result()))
+}
+
+fn no_result() -> BackendError {
+    BackendError::new(ErrorKind::Other).message("the backend gave no result for an item")
 }

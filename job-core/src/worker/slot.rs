@@ -16,6 +16,7 @@ use super::feed::{Item, Turn};
 use super::jobs::JobEntry;
 use super::lease::LeaseKey;
 use super::served::Served;
+use super::settle::Unsettled;
 use crate::backend::{Delivery, MessageId};
 use crate::context::About;
 use crate::decide::{self, Admission, Gone, Refusal, Rules, Seen, Settlement, raw};
@@ -161,6 +162,7 @@ impl Slot {
         let served = Arc::clone(&self.served);
         let Item { delivery, lease, server_now, received_at, reservation } = item;
         self.current = Some(lease);
+        let delivery = served.without_survived_mark(delivery);
         let seen = Seen {
             queue: &served.plan.name,
             message_id: &delivery.message_id,
@@ -192,6 +194,22 @@ impl Slot {
     }
 }
 
+impl Served {
+    /// The message without the mark of a start that is known not to have ended in a crash.
+    fn without_survived_mark(&self, mut delivery: Delivery) -> Delivery {
+        let survived = self.survived().take(&delivery.message_id);
+        let unmarked = survived.and_then(|count| {
+            let mut envelope = Envelope::decode(&delivery.body).ok()?;
+            envelope.history.started.take_if(|mark| mark.count == count)?;
+            envelope.encode().ok()
+        });
+        if let Some(body) = unmarked {
+            delivery.body = body;
+        }
+        delivery
+    }
+}
+
 /// One message on its way through a slot.
 struct Run<'a> {
     slot: &'a mut Slot,
@@ -217,13 +235,19 @@ impl Run<'_> {
             Admission::Run { envelope, job, mark } => (envelope, job, mark),
             Admission::Settle(settlement, refusal) => {
                 self.log_refusal(&settlement, &refusal);
-                return self.settle(settlement).await;
+                let _ = self.settle(settlement).await;
+                return;
             }
         };
+        let marked = mark.is_some();
         if let Some(mark) = mark {
             match served.hold_with(self.lease, mark, "marking a start").await {
                 Ok(lease) => self.lease = lease,
-                Err(unsettled) => return served.count_unsettled(&unsettled),
+                Err(unsettled) => {
+                    // It may have been written all the same, but nothing starts.
+                    served.survived().remember(seen.message_id, seen.count);
+                    return served.count_unsettled(&unsettled);
+                }
             }
             self.slot.current = Some(self.lease);
             if served.shutdown.is_stopping() {
@@ -232,7 +256,8 @@ impl Run<'_> {
                 let (verbatim, policy) = (&delivery.body, job.policy);
                 let settlement =
                     decide::decide(envelope, verbatim, seen, &outcome, policy, capabilities, rng);
-                return self.settle(settlement).await;
+                let _ = self.settle(settlement).await;
+                return;
             }
         }
 
@@ -270,7 +295,11 @@ impl Run<'_> {
             }
         };
         self.log(job, id, attempt, &ran, &settlement);
-        self.settle(settlement).await;
+        if let Err(Unsettled::Failed) = self.settle(settlement).await {
+            if marked {
+                served.survived().remember(seen.message_id, seen.count);
+            }
+        }
     }
 
     async fn raw(mut self, job: &JobEntry, service: JobService) {
@@ -284,7 +313,8 @@ impl Run<'_> {
         if let Some(settlement) = raw::admit(delivery, name, seen, policy, capabilities) {
             let refusal = Refusal { id: Some(id), name: Some(name.to_owned()), problem: None };
             self.log_refusal(&settlement, &refusal);
-            return self.settle(settlement).await;
+            let _ = self.settle(settlement).await;
+            return;
         }
         let attempt = raw::attempt(seen);
         let start = std::str::from_utf8(&delivery.body).map(|args| Start {
@@ -312,7 +342,7 @@ impl Run<'_> {
             }
         };
         self.log(job, id, attempt, &ran, &settlement);
-        self.settle(settlement).await;
+        let _ = self.settle(settlement).await;
     }
 
     /// Decodes the args and runs the job.
@@ -400,7 +430,7 @@ impl Run<'_> {
             }
             _ => release,
         };
-        self.settle(settlement).await;
+        let _ = self.settle(settlement).await;
     }
 
     /// The lease is lost: whoever has the message now settles it.
@@ -415,12 +445,13 @@ impl Run<'_> {
         );
     }
 
-    async fn settle(&mut self, settlement: Settlement) {
+    async fn settle(&mut self, settlement: Settlement) -> Result<(), Unsettled> {
         if let Settlement::Delete(Gone::Done) = settlement {
             self.served.counters.completed.increment();
-            return self.slot.finish(self.lease, self.delivery).await;
+            self.slot.finish(self.lease, self.delivery).await;
+            return Ok(());
         }
-        self.served.settle(self.lease, &self.delivery.message_id, settlement).await;
+        self.served.settle(self.lease, &self.delivery.message_id, settlement).await
     }
 
     /// The server's time now, by the clock that no adjustment of this machine's can move.

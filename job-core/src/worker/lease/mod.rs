@@ -58,8 +58,10 @@ struct Book {
     /// is the order in which they were begun: a plain list, with no dead entries in it.
     first: Option<usize>,
     last: Option<usize>,
-    /// Those that are not renewed any more, by their deadline. Few, if any.
+    /// Those that are not renewed any more, by the moment they end here. Few, if any.
     ending: BTreeSet<(Instant, usize)>,
+    /// How long before the end of its lease a handler is cancelled.
+    margin: Duration,
 }
 
 #[derive(Debug)]
@@ -97,6 +99,7 @@ impl Leases {
             first: None,
             last: None,
             ending: BTreeSet::new(),
+            margin: (lease / 10).min(Duration::from_secs(2)),
         };
         Self { lease, book: Mutex::new(book) }
     }
@@ -178,6 +181,11 @@ impl Leases {
         self.book().entries.len()
     }
 
+    /// How much earlier than due to renew, as a share of the time until then.
+    fn ahead(&self, share: f64) -> Duration {
+        (self.lease / 3).mul_f64(share)
+    }
+
     fn book(&self) -> MutexGuard<'_, Book> {
         self.book.lock().expect("no code panics while it holds this lock")
     }
@@ -233,7 +241,7 @@ impl Book {
         match entry.state {
             State::Held => self.unlink(key),
             State::Ending => {
-                self.ending.remove(&(entry.deadline, key));
+                self.ending.remove(&(entry.deadline - self.margin, key));
             }
             State::Renewing | State::Lost => {}
         }
@@ -241,16 +249,15 @@ impl Book {
         Held { receipt: entry.receipt, deadline: entry.deadline }
     }
 
-    /// Takes what is due for renewal at `now` off the list, at most `max`, and ends what is past
-    /// its deadline. Handlers that had their time are not renewed any more.
-    fn due(&mut self, now: Instant, max: usize) -> Vec<(usize, Receipt)> {
-        while let Some((deadline, key)) = self.ending.first().copied().filter(|(at, _)| *at <= now)
-        {
-            self.ending.remove(&(deadline, key));
+    /// Takes what is due for renewal until `ahead` from now off the list, at most `max`, and loses
+    /// what is about to end. Handlers that had their time are not renewed any more.
+    fn due(&mut self, now: Instant, ahead: Duration, max: usize) -> Vec<(usize, Receipt)> {
+        while let Some((at, key)) = self.ending.first().copied().filter(|(at, _)| *at <= now) {
+            self.ending.remove(&(at, key));
             self.lose(key);
         }
         let mut due = Vec::new();
-        while let Some(key) = self.first.filter(|key| self.entries[*key].renew_at <= now) {
+        while let Some(key) = self.first.filter(|key| self.entries[*key].renew_at <= now + ahead) {
             if due.len() == max {
                 break;
             }
@@ -267,8 +274,8 @@ impl Book {
     }
 
     /// When [`due`](Self::due) has something to do next.
-    fn next_due(&self) -> Option<Instant> {
-        let renew = self.first.map(|key| self.entries[key].renew_at);
+    fn next_due(&self, ahead: Duration) -> Option<Instant> {
+        let renew = self.first.map(|key| self.entries[key].renew_at - ahead);
         let end = self.ending.first().map(|(at, _)| *at);
         renew.into_iter().chain(end).min()
     }
@@ -289,13 +296,32 @@ impl Book {
         wake(waker);
     }
 
-    /// Off the list for good: it lasts until its deadline.
+    /// Off the list for good: it lasts until shortly before its deadline.
     fn end(&mut self, key: usize) {
         let entry = &mut self.entries[key];
         entry.state = State::Ending;
         let waker = entry.waker.take();
-        self.ending.insert((entry.deadline, key));
+        self.ending.insert((entry.deadline - self.margin, key));
         wake(waker);
+    }
+
+    /// Those that are to be renewed after all: nobody has taken them, and their time is not over.
+    fn resume(&mut self, ended: Vec<(usize, Receipt)>) -> Vec<(usize, Receipt)> {
+        let now = Instant::now();
+        let mut resumed = ended;
+        resumed.retain(|(key, receipt)| {
+            // The place in the book may be another lease's by now.
+            let Some(entry) = self.entries.get_mut(*key).filter(|it| it.receipt == *receipt) else {
+                return false;
+            };
+            if entry.state != State::Ending || entry.give_up_at.is_some_and(|at| at <= now) {
+                return false;
+            }
+            entry.state = State::Renewing;
+            self.ending.remove(&(entry.deadline - self.margin, *key));
+            true
+        });
+        resumed
     }
 
     fn lose(&mut self, key: usize) {
