@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::lease::LeaseKey;
+use super::rate::Ticket;
 use crate::backend::Delivery;
 use crate::pipeline::JobService;
 
@@ -33,7 +34,9 @@ pub(crate) struct Reservation {
     /// A clone of the stack that is ready for one call.
     pub(crate) service: JobService,
     /// The worker-wide permit, where there is a worker-wide limit.
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// The right to start, where there is a rate limit.
+    pub(crate) ticket: Option<Ticket>,
 }
 
 /// What a slot is to do next.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::builder::QueuePlan;
 use super::feed::Feed;
 use super::lease::Leases;
-use super::rate::RateLimit;
+use super::rate::Rate;
 use super::report::Counters;
 use super::shutdown::Shutdown;
 use super::vain::{Survived, VainDeletes};
@@ -38,7 +38,7 @@ pub(crate) struct Served {
     /// Told of every enqueue by a client of this worker.
     pub(crate) enqueued: Arc<Notify>,
     pub(super) services: Mutex<Vec<JobService>>,
-    pub(super) rate: Option<Mutex<RateLimit>>,
+    pub(super) rate: Option<Arc<Rate>>,
     pub(super) pace: Mutex<Pace>,
     pub(super) vain: Mutex<VainDeletes>,
     pub(super) survived: Mutex<Survived>,

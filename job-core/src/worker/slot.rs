@@ -12,9 +12,10 @@ use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 use tracing::{debug, error, info, warn};
 
-use super::feed::{Item, Turn};
+use super::feed::{Item, Reservation, Turn};
 use super::jobs::JobEntry;
 use super::lease::LeaseKey;
+use super::rate::Ticket;
 use super::served::Served;
 use super::settle::Unsettled;
 use crate::backend::{Delivery, MessageId};
@@ -175,9 +176,9 @@ impl Slot {
             self.finish(lease, &delivery).await;
             return;
         }
-        let (service, permit) = (reservation.service, reservation._permit);
-        let run =
-            Run { slot: self, served: &served, delivery: &delivery, seen, received_at, lease };
+        let Reservation { service, permit, ticket } = reservation;
+        let (served, delivery) = (&*served, &delivery);
+        let run = Run { slot: self, served, delivery, seen, received_at, lease, ticket };
         match &served.plan.raw {
             Some(job) => run.raw(job, service).await,
             None => run.enveloped(service).await,
@@ -218,6 +219,7 @@ struct Run<'a> {
     seen: Seen<'a>,
     received_at: Instant,
     lease: LeaseKey,
+    ticket: Option<Ticket>,
 }
 
 impl Run<'_> {
@@ -362,6 +364,9 @@ impl Run<'_> {
         let timeout = start.job.timeout;
         if self.served.leases.begin(self.lease, now + timeout + self.served.grace).is_err() {
             return Ran::LeaseLost;
+        }
+        if let Some(ticket) = self.ticket.take() {
+            ticket.start(now);
         }
         let about = About {
             id: start.id,
