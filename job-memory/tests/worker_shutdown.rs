@@ -424,22 +424,23 @@ mod signals {
             put_jobs(&backend, [order]).await;
             let (tell, heard) = oneshot::channel();
             let tell = Mutex::new(Some(tell));
-            let script = script(move |order, cx: JobContext| {
+            let script = script(move |order, _| {
                 let _ = tell.lock().unwrap().take().unwrap().send(());
                 async move {
                     if order == "hang" {
                         pending::<()>().await;
                     }
-                    cx.client(); // A job like any other.
                     sleep(Duration::from_millis(200)).await;
                     Ok(())
                 }
             });
-            let grace = if cfg!(debug_assertions) { MINUTE } else { HOUR };
-            let worker = builder(backend.clone(), script).grace(grace).build().unwrap();
+            let worker = builder(backend.clone(), script).grace(MINUTE).build().unwrap();
+            let handle = worker.handle();
             let say = async {
                 heard.await.unwrap();
                 say("running");
+                handle.stopping().await;
+                say("stopping");
                 pending::<()>().await;
             };
             let report = tokio::select! {
@@ -498,6 +499,7 @@ mod signals {
         let mut process = Process::start("short");
         assert_eq!(process.line(), "running");
         process.signal("-TERM");
+        assert_eq!(process.line(), "stopping");
         assert_eq!(process.line(), "1 received, 1 started, 1 completed; 0 visible");
         process.end();
     }
@@ -508,8 +510,7 @@ mod signals {
             let mut process = Process::start("hang");
             assert_eq!(process.line(), "running");
             process.signal(first);
-            // A signal that is still pending would swallow the second.
-            std::thread::sleep(Duration::from_millis(100));
+            assert_eq!(process.line(), "stopping");
             process.signal(second);
             assert_eq!(process.line(), "1 received, 1 started, 1 given back; 1 visible");
             process.end();

@@ -268,7 +268,7 @@ impl Run<'_> {
             job,
             args: envelope.args.get(),
             attempt: envelope.history.attempt(),
-            max_attempts: envelope.options.max_attempts.unwrap_or(job.policy.max_attempts),
+            max_attempts: envelope.options.max_attempts.unwrap_or(job.policy.max_attempts).max(1),
             enqueued_at: envelope.enqueued_at,
             meta: envelope.meta.clone(),
         };
