@@ -69,7 +69,9 @@ impl Replay {
 
     /// Only the job with that id; called several times, all of those.
     pub fn id(self, id: JobId) -> Self {
-        self.configure(|draft| drop(draft.filter.ids.insert(id)))
+        self.configure(|draft| {
+            draft.filter.ids.insert(id);
+        })
     }
 
     /// Only jobs of that name.

@@ -24,6 +24,8 @@ pub(super) struct Scan<'a> {
     held: HashMap<MessageId, Receipt>,
     started_at: Option<SystemTime>,
     state: State,
+    /// A receive whose answer was lost may have leased messages that nobody heard of.
+    lost: AtomicBool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,7 @@ impl<'a> Scan<'a> {
             held: HashMap::new(),
             started_at: None,
             state: State::Going,
+            lost: AtomicBool::new(false),
         }
     }
 
@@ -63,7 +66,14 @@ impl<'a> Scan<'a> {
         let request = ReceiveRequest::new(self.queue.clone())
             .max(max.clamp(1, capabilities.max_receive.max(1)))
             .lease(Self::lease(capabilities));
-        let batch = match retry(|| self.backend.receive(request.clone())).await {
+        let receive = || async {
+            let received = self.backend.receive(request.clone()).await;
+            if received.as_ref().is_err_and(BackendError::outcome_unknown) {
+                self.lost.store(true, Ordering::Relaxed);
+            }
+            received
+        };
+        let batch = match retry(receive).await {
             Ok(batch) => batch,
             Err(error) if error.kind() == ErrorKind::QueueNotFound => {
                 self.state = State::Complete;
@@ -99,7 +109,7 @@ impl<'a> Scan<'a> {
 
     /// Whether every message that was visible was seen.
     pub(super) fn is_complete(&self) -> bool {
-        self.state == State::Complete
+        self.state == State::Complete && !self.lost.load(Ordering::Relaxed)
     }
 
     /// Gives everything back that is held. What cannot be given back comes back by itself.
