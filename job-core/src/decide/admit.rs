@@ -1,5 +1,7 @@
 //! Before a run: is this message to be run here and now, and if not, what else?
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::{Gone, Later, PUT_BACK, Policy, Rules, Seen, Settlement};
@@ -14,12 +16,28 @@ use crate::{JobId, PoisonReason};
 const UNMARKED_DELIVERIES_PER_CRASH: u32 = 5;
 
 /// What is to happen to a message that was just received.
-#[derive(Debug)]
 pub(crate) enum Admission<'a, J> {
     /// Run it, after writing `mark` in place of its body (where there is one).
     Run { envelope: Envelope<'a>, job: J, mark: Option<Bytes> },
     /// Do not run it.
     Settle(Settlement, Refusal),
+}
+
+/// Bodies hold job args, so only their length is shown.
+impl<J: fmt::Debug> fmt::Debug for Admission<'_, J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run { envelope, job, mark } => f
+                .debug_struct("Run")
+                .field("envelope", envelope)
+                .field("job", job)
+                .field("mark_len", &mark.as_ref().map(Bytes::len))
+                .finish(),
+            Self::Settle(settlement, refusal) => {
+                f.debug_tuple("Settle").field(settlement).field(refusal).finish()
+            }
+        }
+    }
 }
 
 /// Who was not run and why, for the log. Holds no args.

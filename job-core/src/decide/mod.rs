@@ -10,11 +10,12 @@ mod admit;
 pub(crate) mod raw;
 mod settle;
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
-pub(crate) use self::admit::{Admission, Refusal, admit};
+pub(crate) use self::admit::{Admission, Known, Refusal, admit};
 pub(crate) use self::settle::{decide, put_back};
 use crate::backend::{Capabilities, MessageId};
 use crate::envelope::{Envelope, Poison, PoisonState};
@@ -50,7 +51,7 @@ pub(crate) struct Rules {
 }
 
 /// What the worker is to do with a message.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Settlement {
     /// Nothing is left to do for this job.
     Delete(Gone),
@@ -61,6 +62,30 @@ pub(crate) enum Settlement {
     /// To the poison queue: first `fence` in place of the body (where there is one), so that it
     /// never runs again; then `copy` to the poison queue; then it is deleted here.
     Poison { fence: Option<Bytes>, copy: Bytes, reason: PoisonReason },
+}
+
+/// Bodies hold job args, so only their length is shown.
+impl fmt::Debug for Settlement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delete(gone) => f.debug_tuple("Delete").field(gone).finish(),
+            Self::Rewrite { body, delay, why } => f
+                .debug_struct("Rewrite")
+                .field("body_len", &body.len())
+                .field("delay", delay)
+                .field("why", why)
+                .finish(),
+            Self::Release { delay, why } => {
+                f.debug_struct("Release").field("delay", delay).field("why", why).finish()
+            }
+            Self::Poison { fence, copy, reason } => f
+                .debug_struct("Poison")
+                .field("fence_len", &fence.as_ref().map(Bytes::len))
+                .field("copy_len", &copy.len())
+                .field("reason", reason)
+                .finish(),
+        }
+    }
 }
 
 /// Why a job is gone.
