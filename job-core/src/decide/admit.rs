@@ -11,9 +11,12 @@ use crate::envelope::{DecodeError, Envelope, Mark, PoisonState};
 use crate::schedule::up_to;
 use crate::{JobId, PoisonReason};
 
-/// Without body rewriting no start can be marked. There a job that kills its worker is bounded by
-/// its deliveries alone, generously, since lost receives count among them.
+/// Without body rewriting, or without room for it, no start can be marked. There a job that kills
+/// its worker is bounded by its deliveries alone, generously, since lost receives count among them.
 const UNMARKED_DELIVERIES_PER_CRASH: u32 = 5;
+
+const CRASHED: &str = "the worker running this job went away without a word, again and again; \
+                       look for aborts, stack overflows and out-of-memory kills";
 
 /// What is to happen to a message that was just received.
 pub(crate) enum Admission<'a, J> {
@@ -144,36 +147,47 @@ fn check_crashes<'a, J: Known>(
     capabilities: &Capabilities,
 ) -> Admission<'a, J> {
     let history = &envelope.history;
+    let crash_limit = rules.crash_limit.max(1);
     let max_attempts = envelope.options.max_attempts.unwrap_or(job.policy().max_attempts);
-    let unreported = seen.count.map(|count| {
-        count.saturating_sub(history.settled_count(seen.message_id)).saturating_sub(1)
-    });
+    let unreported = history.unreported(seen.message_id, seen.count);
 
-    let unmarked_limit = UNMARKED_DELIVERIES_PER_CRASH.saturating_mul(rules.crash_limit);
-    let crashed_out = history.crashed >= rules.crash_limit
-        || (!capabilities.replace && unreported.is_some_and(|n| n >= unmarked_limit));
+    let crashed_out = history.crashed >= crash_limit;
     if crashed_out || history.attempt() > max_attempts.max(1) {
         let (reason, problem) = if crashed_out || crashed_now {
-            let text = "the worker running this job went away without a word, again and again; \
-                        look for aborts, stack overflows and out-of-memory kills";
-            (PoisonReason::Crashed, Some(text.to_owned()))
+            (PoisonReason::Crashed, Some(CRASHED.to_owned()))
         } else {
             (PoisonReason::AttemptsExhausted, None)
         };
-        let refusal = Refusal::of(&envelope, problem.clone());
-        let verbatim = &delivery.body;
-        let settlement = poison(envelope, verbatim, seen, reason, problem, capabilities);
-        return Admission::Settle(settlement, refusal);
+        return refuse(envelope, delivery, seen, reason, problem, capabilities);
     }
 
-    // Without counts nobody can tell, so every start is marked.
-    let suspect = unreported.is_none_or(|n| n > 0);
-    let mark = (suspect && capabilities.replace).then(|| {
+    // Where nobody can tell, every start is marked.
+    let suspect = crashed_now || !capabilities.counts || unreported.is_none_or(|n| n > 0);
+    let mut mark = None;
+    if suspect && capabilities.replace {
         let count = seen.count.unwrap_or(0);
         envelope.history.started = Some(Mark { message_id: seen.message_id.to_string(), count });
-        envelope.encode_within(capabilities.max_body)
-    });
-    Admission::Run { envelope, job, mark: mark.flatten() }
+        mark = envelope.encode_within(capabilities.max_body);
+    }
+    let unmarked_limit = UNMARKED_DELIVERIES_PER_CRASH.saturating_mul(crash_limit);
+    if mark.is_none() && unreported.is_some_and(|n| n >= unmarked_limit) {
+        let (reason, problem) = (PoisonReason::Crashed, Some(CRASHED.to_owned()));
+        return refuse(envelope, delivery, seen, reason, problem, capabilities);
+    }
+    Admission::Run { envelope, job, mark }
+}
+
+fn refuse<'a, J>(
+    envelope: Envelope<'a>,
+    delivery: &Delivery,
+    seen: Seen<'_>,
+    reason: PoisonReason,
+    problem: Option<String>,
+    capabilities: &Capabilities,
+) -> Admission<'a, J> {
+    let refusal = Refusal::of(&envelope, problem.clone());
+    let settlement = poison(envelope, &delivery.body, seen, reason, problem, capabilities);
+    Admission::Settle(settlement, refusal)
 }
 
 /// Not an envelope of ours. One of a newer format is put back, but never rewritten: its delays
