@@ -44,7 +44,10 @@ pub(crate) fn decide(
         }
         Outcome::GivenBack => {
             envelope.history.given_back = envelope.history.given_back.saturating_add(1);
-            if !capabilities.replace {
+            // Without rewriting it takes a new message to say so. One give-back unsaid does no
+            // harm; many of them would look like a job that kills its workers.
+            let unreported = envelope.history.unreported(seen.message_id, seen.count);
+            if !capabilities.replace && unreported.is_none_or(|n| n == 0) {
                 return Settlement::Release { delay: Default::default(), why: Later::GiveBack };
             }
             rewrite(envelope, seen, expires_in, Default::default(), Later::GiveBack, capabilities)
