@@ -4,11 +4,10 @@ use std::fmt;
 
 use bytes::Bytes;
 
-use super::{Gone, Later, PUT_BACK, Policy, Rules, Seen, Settlement};
-use super::{expiry, final_copy, poison, put_back, rewrite};
+use super::{Gone, Later, Policy, Rules, Seen, Settlement};
+use super::{expiry, final_copy, poison, put_back, put_back_as_is, rewrite};
 use crate::backend::{Capabilities, Delivery};
 use crate::envelope::{DecodeError, Envelope, Mark, PoisonState};
-use crate::schedule::up_to;
 use crate::{JobId, PoisonReason};
 
 /// Without body rewriting, or without room for it, no start can be marked. There a job that kills
@@ -190,8 +189,7 @@ fn refuse<'a, J>(
     Admission::Settle(settlement, refusal)
 }
 
-/// Not an envelope of ours. One of a newer format is put back, but never rewritten: its delays
-/// follow from its deliveries.
+/// Not an envelope of ours. One of a newer format is put back, but never rewritten.
 fn undecodable(
     delivery: &Delivery,
     seen: Seen<'_>,
@@ -201,32 +199,10 @@ fn undecodable(
     rng: &mut fastrand::Rng,
 ) -> Settlement {
     let newer = matches!(error, DecodeError::NewerFormat(_));
-    if newer {
-        // Without counts, age is all there is to go by.
-        let deliveries = seen.count.unwrap_or(1).max(1);
-        let waited = match seen.count {
-            Some(_) => put_back_sum(deliveries - 1, rules),
-            None => seen.now.duration_since(seen.inserted_at).unwrap_or_default(),
-        };
-        if waited < rules.put_back_limit {
-            let most = PUT_BACK.ceiling(deliveries).min(capabilities.max_delay);
-            let delay = most / 2 + up_to(most / 2, rng);
-            return Settlement::Release { delay, why: Later::PutBack };
-        }
+    if newer && let Some(settlement) = put_back_as_is(seen, rules, capabilities, rng) {
+        return settlement;
     }
     let reason = if newer { PoisonReason::NewerFormat } else { PoisonReason::Undecodable };
     let envelope = Envelope::around(delivery, seen.queue);
     poison(envelope, &delivery.body, seen, reason, Some(error.to_string()), capabilities)
-}
-
-/// The longest that `times` put-backs can take in sum; exact enough beyond the limit.
-fn put_back_sum(times: u32, rules: Rules) -> std::time::Duration {
-    let mut sum = std::time::Duration::ZERO;
-    for time in 1..=times {
-        sum = sum.saturating_add(PUT_BACK.ceiling(time));
-        if sum >= rules.put_back_limit {
-            break;
-        }
-    }
-    sum
 }

@@ -16,6 +16,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 pub(crate) use self::admit::{Admission, Known, Refusal, admit};
+use self::settle::put_back_as_is;
 pub(crate) use self::settle::{decide, put_back};
 use crate::backend::{Capabilities, MessageId};
 use crate::envelope::{Envelope, Poison, PoisonState};
