@@ -1,6 +1,7 @@
 //! Before a run: is this message to be run here and now, and if not, what else?
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -100,15 +101,20 @@ pub(crate) fn admit<'a, J: Known>(
 
     let job = find(&envelope.name);
     let expires_in = job.and_then(|job| job.policy().expires_in);
-    if expiry(&envelope, seen, expires_in).is_some_and(|at| seen.now >= at) {
+    let expires_at = expiry(&envelope, seen, expires_in);
+    if expires_at.is_some_and(|at| seen.now >= at) {
         let refusal = Refusal::of(&envelope, None);
         return Admission::Settle(Settlement::Delete(Gone::Expired), refusal);
     }
+    if !capabilities.replace {
+        // Whatever is written from now on goes out as a new message, with a new time of insertion.
+        envelope.history.expires_at = expires_at;
+    }
     if !envelope.delay_left.is_zero() {
-        let refusal = Refusal::of(&envelope, None);
-        let left = envelope.delay_left;
-        let hop = rewrite(envelope, seen, expires_in, left, Later::Hop, capabilities);
-        return Admission::Settle(hop, refusal);
+        if let Some(hop) = hop(&envelope, seen, expires_in, capabilities) {
+            return Admission::Settle(hop, Refusal::of(&envelope, None));
+        }
+        envelope.delay_left = Duration::ZERO;
     }
 
     let (job, newer) = match job {
@@ -131,6 +137,26 @@ pub(crate) fn admit<'a, J: Known>(
     };
 
     check_crashes(envelope, crashed_now, job, delivery, seen, rules, capabilities)
+}
+
+/// The next part of a delay longer than the backend's longest; `None` if it is over.
+fn hop(
+    envelope: &Envelope<'_>,
+    seen: Seen<'_>,
+    expires_in: Option<Duration>,
+    capabilities: &Capabilities,
+) -> Option<Settlement> {
+    let left = envelope.delay_left;
+    match rewrite(envelope.clone(), seen, expires_in, left, Later::Hop, capabilities) {
+        // What is left cannot be written down, so it never gets less. It was sent with the longest
+        // delay, and this much left.
+        Settlement::Release { delay, why } => {
+            let age = seen.now.duration_since(seen.inserted_at).unwrap_or_default();
+            let left = left.saturating_add(capabilities.max_delay).saturating_sub(age);
+            (!left.is_zero()).then(|| Settlement::Release { delay: delay.min(left), why })
+        }
+        hop => Some(hop),
+    }
 }
 
 /// A delivery whose predecessor was never reported may be one that its job has killed. Before it
