@@ -93,6 +93,21 @@ pub(crate) fn admit<'a, J: Known>(
         Some((PoisonState::Final, _)) => envelope.start_afresh(),
     }
 
+    if let Some(original) = &envelope.original {
+        // The same, of a message that was no job: it is taken out of its wrapper to be looked at
+        // again. The wrapper itself must never run, not even where its args would fit.
+        let refusal = Refusal::of(&envelope, None);
+        let settlement = match original.bytes() {
+            Some(body) => Settlement::Rewrite { body, delay: Duration::ZERO, why: Later::PutBack },
+            None => {
+                let problem = Some("the original in it is not base64".to_owned());
+                let reason = PoisonReason::Undecodable;
+                poison(envelope, verbatim, seen, reason, problem, capabilities)
+            }
+        };
+        return Admission::Settle(settlement, refusal);
+    }
+
     let crashed_now = envelope.history.has_open_mark(seen.message_id);
     if crashed_now {
         envelope.history.started = None;
