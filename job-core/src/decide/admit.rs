@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Gone, Later, Policy, Rules, Seen, Settlement};
 use super::{expiry, final_copy, poison, put_back, put_back_as_is, rewrite};
 use crate::backend::{Capabilities, Delivery};
-use crate::envelope::{DecodeError, Envelope, Mark, PoisonState};
+use crate::envelope::{DecodeError, Envelope, Mark, PoisonState, cut};
 use crate::{JobId, PoisonReason};
 
 /// Without body rewriting, or without room for it, no start can be marked. There a job that kills
@@ -53,7 +53,8 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn of(envelope: &Envelope<'_>, problem: Option<String>) -> Self {
-        Self { id: Some(envelope.id), name: Some(envelope.name.clone().into_owned()), problem }
+        // A hostile name must not fill a log.
+        Self { id: Some(envelope.id), name: Some(cut(&envelope.name, 120)), problem }
     }
 }
 

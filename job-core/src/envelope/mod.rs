@@ -267,7 +267,7 @@ pub(crate) fn error_text(error: &BoxError) -> String {
 }
 
 /// The beginning of `text`, at most `most` bytes long, ending in `…` if something is missing.
-fn cut(text: &str, most: usize) -> String {
+pub(crate) fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }
