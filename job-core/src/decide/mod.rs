@@ -9,6 +9,8 @@
 mod admit;
 pub(crate) mod raw;
 mod settle;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

@@ -1,6 +1,7 @@
 //! Random envelopes for property tests: everything that can be written, extremes included.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use proptest::collection::{btree_map, vec};
@@ -165,5 +166,20 @@ pub(crate) fn envelope() -> impl Strategy<Value = Envelope<'static>> {
             original: original.map(|bytes| Original::of(&bytes)),
             ..fresh
         },
+    )
+}
+
+/// All that an envelope says, comparable.
+pub(crate) fn facts(e: &Envelope<'_>) -> impl PartialEq + fmt::Debug + use<> {
+    let poison = e
+        .poison
+        .as_ref()
+        .map(|p| (p.state == PoisonState::Final, p.reason, p.at, p.queue.clone(), p.error.clone()));
+    let errors: Vec<_> = e.errors.iter().map(|x| (x.attempt, x.at, x.error.clone())).collect();
+    let extra: Vec<_> = e.extra.iter().map(|(k, v)| (k.to_string(), v.get().to_owned())).collect();
+    (
+        (e.id, e.name.to_string(), e.args.get().to_owned(), e.args_version, e.enqueued_at),
+        (e.options, e.delay_left, e.trace.clone(), e.meta.clone()),
+        (e.history.clone(), errors, poison, e.original.as_ref().map(Original::bytes), extra),
     )
 }

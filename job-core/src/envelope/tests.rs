@@ -8,27 +8,12 @@ use std::time::{Duration, SystemTime};
 
 use proptest::prelude::*;
 
-use super::arbitrary;
+use super::arbitrary::{self, facts};
 use super::*;
 use crate::PoisonReason;
 use crate::backend::MessageId;
 
 pub(super) const ID: &str = "0199c2a4-7b1e-7c3a-9d2b-5e6f7a8b9c0d";
-
-/// All that an envelope says, comparable.
-pub(crate) fn facts(e: &Envelope<'_>) -> impl PartialEq + fmt::Debug + use<> {
-    let poison = e
-        .poison
-        .as_ref()
-        .map(|p| (p.state == PoisonState::Final, p.reason, p.at, p.queue.clone(), p.error.clone()));
-    let errors: Vec<_> = e.errors.iter().map(|x| (x.attempt, x.at, x.error.clone())).collect();
-    let extra: Vec<_> = e.extra.iter().map(|(k, v)| (k.to_string(), v.get().to_owned())).collect();
-    (
-        (e.id, e.name.to_string(), e.args.get().to_owned(), e.args_version, e.enqueued_at),
-        (e.options, e.delay_left, e.trace.clone(), e.meta.clone()),
-        (e.history.clone(), errors, poison, e.original.as_ref().map(Original::bytes), extra),
-    )
-}
 
 pub(super) fn minimal() -> Envelope<'static> {
     let args = RawValue::from_string(r#"{"user_id":42}"#.into()).unwrap();

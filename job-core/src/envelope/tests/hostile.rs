@@ -181,12 +181,6 @@ fn deep_nesting_anywhere_else_is_harmless() {
     refused(plus(&format!("\"original\":{{\"text\":{deep}}}")));
     for field in ["meta", "options", "history", "errors", "trace", "poison", "original"] {
         assert!(decode(plus(&format!("\"{field}\":{deep}"))).is_err(), "{field}");
-        assert!(
-            decode(plus(&format!("\"{field}\":{{\"text\":{deep}}}"))).is_err()
-                || field == "history"
-                || field == "options",
-            "{field}"
-        );
     }
     for unclosed in ["[".repeat(DEEP), r#"{"a":"#.repeat(DEEP), plus(&"[".repeat(DEEP))] {
         assert!(decode(unclosed).is_err());

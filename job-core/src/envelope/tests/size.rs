@@ -7,10 +7,10 @@ use std::time::{Duration, SystemTime};
 use proptest::prelude::*;
 
 use super::super::*;
-use super::{facts, minimal};
+use super::minimal;
 use crate::PoisonReason;
 use crate::backend::MessageId;
-use crate::envelope::arbitrary;
+use crate::envelope::arbitrary::{self, facts};
 
 const LONG: usize = usize::MAX;
 
