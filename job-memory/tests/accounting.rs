@@ -182,10 +182,10 @@ fn judge(seed: u64, ledger: &Ledger, in_poison: &HashMap<JobId, Vec<PoisonReason
         // 2. Nothing is invented, and args arrive as they were.
         check(job.expected, "2 invented");
         check(job.args_intact, "2 args");
-        // 3. Starts are bounded, and nothing starts behind its fence.
+        // 3. Starts are bounded, and nothing starts once it is marked or moved as poison.
         let allowed = MAX_ATTEMPTS + count(Fate::Snoozed) + history.given_back(*id) + expiries;
         check(starts <= allowed, "3 starts");
-        let fence = job.events.iter().position(|e| *e == Event::Fenced);
+        let fence = job.events.iter().position(|e| matches!(e, Event::Fenced | Event::Copied));
         let last_start = job.events.iter().rposition(|e| matches!(e, Event::Started { .. }));
         check(fence.is_none_or(|fence| last_start.is_none_or(|start| start < fence)), "3 fence");
         // 4. Copies in poison are bounded.
