@@ -126,10 +126,10 @@ pub(crate) fn admit<'a, J: Known>(
         // Whatever is written from now on goes out as a new message, with a new time of insertion.
         envelope.history.expires_at = expires_at;
     }
-    if !envelope.delay_left.is_zero() {
-        if let Some(hop) = hop(&envelope, seen, expires_in, capabilities) {
-            return Admission::Settle(hop, Refusal::of(&envelope, None));
-        }
+    if !envelope.delay_left.is_zero()
+        && let Some(hop) = hop(&envelope, seen, expires_in, capabilities)
+    {
+        return Admission::Settle(hop, Refusal::of(&envelope, None));
     }
 
     let (job, newer) = match job {

@@ -366,6 +366,24 @@ fn without_counts_and_rewriting_nothing_bounds_crashes() {
 }
 
 #[test]
+fn a_job_that_nobody_knows_is_put_back_for_as_long_as_it_is_given_and_no_longer() {
+    for (replace, counts) in [(true, true), (true, false), (false, true), (false, false)] {
+        for full in [false, true] {
+            let given = backend(replace, counts).unknown();
+            let given = if full { given.full() } else { given };
+            let mut life = Life::new(given, Nature::Succeeds, vec![]);
+            life.live();
+            let name = format!("{replace} {counts} {full}: {}", life.tally.log.join("\n"));
+            assert_eq!(life.poison.len(), 1, "{name}");
+            assert_eq!(life.poison[0].1, PoisonReason::UnknownJob, "{name}");
+            let waited = life.now.duration_since(sent()).unwrap();
+            assert!((HOUR..3 * HOUR).contains(&waited), "{waited:?}: {name}");
+            assert!((8..30).contains(&life.tally.deliveries), "{name}");
+        }
+    }
+}
+
+#[test]
 fn without_faults_a_job_takes_its_attempts_and_no_more() {
     for (replace, counts) in [(true, true), (true, false), (false, true), (false, false)] {
         let mut life = Life::new(backend(replace, counts).max_attempts(7), Nature::Fails, vec![]);
