@@ -63,6 +63,14 @@ impl QueueName {
     pub fn is_poison(&self) -> bool {
         self.0.ends_with(POISON_SUFFIX)
     }
+
+    /// The queue that this is the poison queue of, or the queue itself.
+    pub(crate) fn healthy(&self) -> Result<Self, InvalidQueueName> {
+        match self.0.strip_suffix(POISON_SUFFIX) {
+            Some(name) => Self::new(name),
+            None => Ok(self.clone()),
+        }
+    }
 }
 
 fn broken_rule(name: &str) -> Option<&'static str> {

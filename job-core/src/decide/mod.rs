@@ -19,7 +19,7 @@ use bytes::Bytes;
 
 pub(crate) use self::admit::{Admission, Known, Refusal, admit};
 use self::settle::put_back_as_is;
-pub(crate) use self::settle::{decide, put_back};
+pub(crate) use self::settle::{decide, give_back_unstarted, put_back};
 use crate::backend::{Capabilities, MessageId};
 use crate::envelope::{Envelope, Poison, PoisonState};
 use crate::{Backoff, PoisonReason, QueueName};
@@ -65,6 +65,16 @@ pub(crate) enum Settlement {
     /// To the poison queue: first `fence` in place of the body (where there is one), so that it
     /// never runs again; then `copy` to the poison queue; then it is deleted here.
     Poison { fence: Option<Bytes>, copy: Bytes, reason: PoisonReason },
+}
+
+impl Settlement {
+    /// How long until the job comes again; zero if it does not.
+    pub(crate) fn delay(&self) -> Duration {
+        match self {
+            Self::Rewrite { delay, .. } | Self::Release { delay, .. } => *delay,
+            Self::Delete(_) | Self::Poison { .. } => Duration::ZERO,
+        }
+    }
 }
 
 /// Bodies hold job args, so only their length is shown.

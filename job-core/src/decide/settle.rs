@@ -50,11 +50,29 @@ pub(crate) fn decide(
             // harm; many of them would look like a job that kills its workers.
             let unreported = envelope.history.unreported(seen.message_id, seen.count);
             if !capabilities.replace && unreported.is_none_or(|n| n == 0) {
-                return Settlement::Release { delay: Default::default(), why: Later::GiveBack };
+                return Settlement::Release { delay: Duration::ZERO, why: Later::GiveBack };
             }
-            rewrite(envelope, seen, expires_in, Default::default(), Later::GiveBack, capabilities)
+            rewrite(envelope, seen, expires_in, Duration::ZERO, Later::GiveBack, capabilities)
         }
     }
+}
+
+/// Gives back a job that was received and not started, with its deliveries accounted for.
+pub(crate) fn give_back_unstarted(
+    mut envelope: Envelope<'_>,
+    seen: Seen<'_>,
+    capabilities: &Capabilities,
+) -> Settlement {
+    // A start that an earlier delivery announced and never reported is a crash all the same.
+    if envelope.history.has_open_mark(seen.message_id) {
+        envelope.history.crashed = envelope.history.crashed.saturating_add(1);
+    }
+    let delay = std::mem::take(&mut envelope.delay_left);
+    if !capabilities.replace || !delay.is_zero() {
+        return Settlement::Release { delay: Duration::ZERO, why: Later::GiveBack };
+    }
+    envelope.history.given_back = envelope.history.given_back.saturating_add(1);
+    rewrite(envelope, seen, None, Duration::ZERO, Later::GiveBack, capabilities)
 }
 
 /// Puts back a job that this worker does not know what to do with, since a newer worker may; once

@@ -1,0 +1,146 @@
+//! Enqueueing one job.
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, SystemTime};
+
+use super::Client;
+use super::call::{Args, Call, args_of};
+use super::error::{Cause, EnqueueError};
+use super::lazy::Lazy;
+use crate::{Job, JobId};
+
+/// One job on its way to a queue: made by [`Client::enqueue`].
+///
+/// A future that owns all it needs and has no type parameters, so it can be spawned, kept, and
+/// joined with others. The args are serialised when it is made, but nothing is sent until it is
+/// awaited; whatever is wrong with the call comes out there too. Once it has been polled, its
+/// settings no longer change anything. Dropping it midway leaves open whether the job was
+/// enqueued.
+///
+/// ```
+/// use std::time::Duration;
+/// use job_core::{Client, EnqueueError, Job, JobId};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Serialize, Deserialize)]
+/// # struct SendWelcome { user_id: u64 }
+/// # impl Job for SendWelcome { const NAME: &'static str = "send_welcome"; }
+///
+/// async fn sign_up(client: &Client) -> Result<JobId, EnqueueError> {
+///     let welcome = client
+///         .enqueue(SendWelcome { user_id: 42 })
+///         .delay(Duration::from_secs(60))
+///         .max_attempts(3)
+///         .meta("tenant", "acme");
+///     println!("the job will be {}", welcome.id());
+///     welcome.await
+/// }
+/// ```
+///
+/// # Errors
+/// An [`EnqueueError`], which carries the id and says whether the job was rejected or whether
+/// nobody knows.
+///
+/// # Panics
+/// If it is polled again after it has finished.
+#[must_use = "a job is enqueued only when this is awaited"]
+pub struct Enqueue {
+    id: JobId,
+    job: &'static str,
+    lazy: Lazy<Draft, Result<JobId, EnqueueError>>,
+}
+
+struct Draft {
+    client: Client,
+    call: Call,
+    args: Args,
+}
+
+impl Enqueue {
+    pub(super) fn new<J: Job>(client: Client, job: J) -> Self {
+        let draft = Draft { client, call: Call::of::<J>(), args: args_of(&job) };
+        Self { id: JobId::new(), job: J::NAME, lazy: Lazy::new(draft) }
+    }
+
+    /// The id that the job has: known before it is sent, and even if sending it fails.
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// Runs it no earlier than that much after it is sent. Instead of [`at`](Self::at).
+    pub fn delay(self, delay: Duration) -> Self {
+        self.configure(|draft| draft.call.delay(delay))
+    }
+
+    /// Runs it no earlier than at that time, by the backend's clock; at once if that has passed.
+    /// Instead of [`delay`](Self::delay).
+    pub fn at(self, at: SystemTime) -> Self {
+        self.configure(|draft| draft.call.at(at))
+    }
+
+    /// Puts it on that queue, whatever the job or the client say. A name that no queue can have
+    /// is an error when it is awaited.
+    pub fn queue(self, name: impl AsRef<str>) -> Self {
+        self.configure(|draft| draft.call.queue(&draft.client, name.as_ref()))
+    }
+
+    /// How often it is tried, the first time included, whatever the job says. Zero is an error
+    /// when it is awaited.
+    pub fn max_attempts(self, max_attempts: u32) -> Self {
+        self.configure(|draft| draft.call.max_attempts(max_attempts))
+    }
+
+    /// How long after it was sent it is still worth running, whatever the job says; later it is
+    /// dropped, logged and counted. Zero, or no longer than the delay, is an error when it is
+    /// awaited.
+    pub fn expires_in(self, expires_in: Duration) -> Self {
+        self.configure(|draft| draft.call.expires_in(expires_in))
+    }
+
+    /// Attaches a value that the handler finds with [`JobContext::meta`](crate::JobContext::meta).
+    /// A key that is set again takes the new value.
+    pub fn meta(self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.configure(|draft| draft.call.meta(key.into(), value.into()))
+    }
+
+    fn configure(mut self, change: impl FnOnce(&mut Draft)) -> Self {
+        self.lazy = self.lazy.configure(change);
+        self
+    }
+}
+
+impl Future for Enqueue {
+    type Output = Result<JobId, EnqueueError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let id = self.id;
+        self.lazy.poll(cx, |draft| Box::pin(send(id, *draft)))
+    }
+}
+
+impl fmt::Debug for Enqueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Enqueue")
+            .field("id", &self.id)
+            .field("job", &self.job)
+            .field("state", &self.lazy)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn send(id: JobId, draft: Draft) -> Result<JobId, EnqueueError> {
+    let Draft { client, call, args } = draft;
+    let job = call.job;
+    let plan = call
+        .plan(&client)
+        .map_err(|invalid| EnqueueError::new(id, job, call.queue_of(&client).ok(), invalid))?;
+    let sent = match call.message(&plan, id, args) {
+        Ok(message) => {
+            let mut sent = client.send(&plan.queue, plan.seen, &[message]).await;
+            sent.pop().expect("a result for each message").map_err(Cause::Send)
+        }
+        Err(cause) => Err(cause),
+    };
+    sent.map(|()| id).map_err(|cause| EnqueueError::new(id, job, Some(plan.queue), cause))
+}

@@ -1,0 +1,55 @@
+//! What a worker knows of its jobs.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::decide::{Known, Policy};
+use crate::handler::Registration;
+
+/// The jobs that one queue of a worker runs, by all their names.
+#[derive(Debug, Default)]
+pub(crate) struct JobTable {
+    jobs: HashMap<&'static str, JobEntry>,
+}
+
+/// One job, its options merged with those of queue and worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct JobEntry {
+    pub(crate) registration: Registration,
+    pub(crate) policy: Policy,
+    pub(crate) timeout: Duration,
+}
+
+impl JobTable {
+    pub(crate) fn new(entries: impl IntoIterator<Item = JobEntry>) -> Self {
+        let mut jobs = HashMap::new();
+        for entry in entries {
+            jobs.insert(entry.registration.name, entry);
+            for alias in entry.registration.aliases {
+                jobs.insert(alias, entry);
+            }
+        }
+        Self { jobs }
+    }
+
+    /// All names that it knows, in order.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let mut names: Vec<_> = self.jobs.keys().copied().collect();
+        names.sort_unstable();
+        names
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<&JobEntry> {
+        self.jobs.get(name)
+    }
+}
+
+impl Known for &JobEntry {
+    fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    fn version(&self) -> u32 {
+        self.registration.version
+    }
+}

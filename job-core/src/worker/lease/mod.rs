@@ -1,0 +1,283 @@
+//! Leases: who holds the receipts, and who keeps them alive.
+//!
+//! [`Leases`] is the book of one queue: every receipt that the worker holds is in it, under a
+//! [`LeaseKey`], from the receive until it is taken to settle the message. Nothing else ever
+//! holds one, so a renewal and a settle can never race: [`Leases::take`] waits for a renewal in
+//! flight. The [`keeper`] renews what has been held for a third of its lease.
+//!
+//! Deadlines are measured on the monotonic clock, from the moment a request was *sent*.
+
+mod keeper;
+
+use std::collections::BTreeSet;
+use std::future::poll_fn;
+use std::sync::{Mutex, MutexGuard};
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+pub(crate) use self::keeper::LeaseKeeper;
+use crate::backend::Receipt;
+
+/// A lease in the book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LeaseKey(usize);
+
+/// The lease is lost: somebody else may have the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LeaseLost;
+
+/// A receipt to settle with, and the moment from which it may be worthless.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    pub(crate) receipt: Receipt,
+    pub(crate) deadline: Instant,
+}
+
+/// The leases of one queue.
+#[derive(Debug)]
+pub(crate) struct Leases {
+    lease: Duration,
+    book: Mutex<Book>,
+}
+
+/// Invariant: an entry is linked in the list exactly while it is [`State::Held`] and may still be
+/// renewed; it is in `ending` exactly while it is [`State::Ending`].
+#[derive(Debug)]
+struct Book {
+    entries: Slab<Entry>,
+    /// Those to renew, by the time they are due. All leases of a queue are equally long, so that
+    /// is the order in which they were begun: a plain list, with no dead entries in it.
+    first: Option<usize>,
+    last: Option<usize>,
+    /// Those that are not renewed any more, by their deadline. Few, if any.
+    ending: BTreeSet<(Instant, usize)>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    receipt: Receipt,
+    state: State,
+    deadline: Instant,
+    renew_at: Instant,
+    /// From here on it is not renewed, whatever its handler does.
+    give_up_at: Option<Instant>,
+    /// Who waits for the loss, or for a renewal in flight to end.
+    waker: Option<Waker>,
+    before: Option<usize>,
+    after: Option<usize>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Held,
+    /// A renewal is in flight; what comes of it decides which receipt is valid.
+    Renewing,
+    /// Not renewed any more: the handler had its time, or the outcome of a renewal is unknown.
+    Ending,
+    Lost,
+}
+
+impl Leases {
+    pub(crate) fn new(lease: Duration) -> Self {
+        let book = Book { entries: Slab::new(), first: None, last: None, ending: BTreeSet::new() };
+        Self { lease, book: Mutex::new(book) }
+    }
+
+    pub(crate) fn lease(&self) -> Duration {
+        self.lease
+    }
+
+    /// Enters leases that were begun by a request sent at `sent_at`.
+    pub(crate) fn enter(
+        &self,
+        receipts: impl IntoIterator<Item = Receipt>,
+        sent_at: Instant,
+    ) -> Vec<LeaseKey> {
+        let mut book = self.book();
+        receipts.into_iter().map(|receipt| book.enter(receipt, sent_at, self.lease)).collect()
+    }
+
+    /// A handler is about to run until `give_up_at` at the latest.
+    pub(crate) fn begin(&self, key: LeaseKey, give_up_at: Instant) -> Result<(), LeaseLost> {
+        let mut book = self.book();
+        let entry = &mut book.entries[key.0];
+        if entry.state == State::Lost || entry.deadline <= Instant::now() {
+            return Err(LeaseLost);
+        }
+        entry.give_up_at = Some(give_up_at);
+        Ok(())
+    }
+
+    /// Ends when the lease is lost.
+    pub(crate) async fn lost(&self, key: LeaseKey) {
+        poll_fn(|cx| {
+            let mut book = self.book();
+            let entry = &mut book.entries[key.0];
+            if entry.state == State::Lost {
+                return Poll::Ready(());
+            }
+            entry.waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Takes the receipt out of the book, to settle with it, once no renewal is in flight.
+    pub(crate) async fn take(&self, key: LeaseKey) -> Result<Held, LeaseLost> {
+        poll_fn(|cx| {
+            let mut book = self.book();
+            let entry = &mut book.entries[key.0];
+            match entry.state {
+                State::Renewing => {
+                    entry.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+                State::Lost => {
+                    book.entries.remove(key.0);
+                    Poll::Ready(Err(LeaseLost))
+                }
+                State::Held | State::Ending => Poll::Ready(Ok(book.remove(key.0))),
+            }
+        })
+        .await
+    }
+
+    /// How many leases are held.
+    pub(crate) fn len(&self) -> usize {
+        self.book().entries.len()
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.book.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+impl Book {
+    fn enter(&mut self, receipt: Receipt, sent_at: Instant, lease: Duration) -> LeaseKey {
+        let key = self.entries.insert(Entry {
+            receipt,
+            state: State::Held,
+            deadline: sent_at + lease,
+            renew_at: sent_at + lease / 3,
+            give_up_at: None,
+            waker: None,
+            before: None,
+            after: None,
+        });
+        self.link(key);
+        LeaseKey(key)
+    }
+
+    /// Appends to the list.
+    fn link(&mut self, key: usize) {
+        let last = self.last.replace(key);
+        match last {
+            Some(last) => self.entries[last].after = Some(key),
+            None => self.first = Some(key),
+        }
+        let entry = &mut self.entries[key];
+        entry.before = last;
+        entry.after = None;
+    }
+
+    fn unlink(&mut self, key: usize) {
+        let Entry { before, after, .. } = self.entries[key];
+        match before {
+            Some(before) => self.entries[before].after = after,
+            None => self.first = after,
+        }
+        match after {
+            Some(after) => self.entries[after].before = before,
+            None => self.last = before,
+        }
+    }
+
+    /// Removes an entry that is held or ending.
+    fn remove(&mut self, key: usize) -> Held {
+        let entry = &self.entries[key];
+        match entry.state {
+            State::Held => self.unlink(key),
+            State::Ending => {
+                self.ending.remove(&(entry.deadline, key));
+            }
+            State::Renewing | State::Lost => {}
+        }
+        let entry = self.entries.remove(key);
+        Held { receipt: entry.receipt, deadline: entry.deadline }
+    }
+
+    /// Takes what is due for renewal at `now` off the list, at most `max`, and ends what is past
+    /// its deadline. Handlers that had their time are not renewed any more.
+    fn due(&mut self, now: Instant, max: usize) -> Vec<(usize, Receipt)> {
+        while let Some((deadline, key)) = self.ending.first().copied().filter(|(at, _)| *at <= now)
+        {
+            self.ending.remove(&(deadline, key));
+            self.lose(key);
+        }
+        let mut due = Vec::new();
+        while let Some(key) = self.first.filter(|key| self.entries[*key].renew_at <= now) {
+            if due.len() == max {
+                break;
+            }
+            self.unlink(key);
+            if self.entries[key].give_up_at.is_some_and(|at| at <= now) {
+                self.end(key);
+            } else {
+                let entry = &mut self.entries[key];
+                entry.state = State::Renewing;
+                due.push((key, entry.receipt.clone()));
+            }
+        }
+        due
+    }
+
+    /// When [`due`](Self::due) has something to do next.
+    fn next_due(&self) -> Option<Instant> {
+        let renew = self.first.map(|key| self.entries[key].renew_at);
+        let end = self.ending.first().map(|(at, _)| *at);
+        renew.into_iter().chain(end).min()
+    }
+
+    /// A renewal sent at `sent_at` succeeded.
+    fn renewed(&mut self, key: usize, receipt: Receipt, sent_at: Instant, lease: Duration) {
+        let entry = &mut self.entries[key];
+        entry.receipt = receipt;
+        entry.state = State::Held;
+        entry.deadline = sent_at + lease;
+        // Never before the one in front of it, or the list would lose its order.
+        entry.renew_at = sent_at + lease / 3;
+        let floor = self.last.map(|last| self.entries[last].renew_at);
+        let entry = &mut self.entries[key];
+        entry.renew_at = floor.map_or(entry.renew_at, |floor| entry.renew_at.max(floor));
+        let waker = entry.waker.take();
+        self.link(key);
+        wake(waker);
+    }
+
+    /// Off the list for good: it lasts until its deadline.
+    fn end(&mut self, key: usize) {
+        let entry = &mut self.entries[key];
+        entry.state = State::Ending;
+        let waker = entry.waker.take();
+        self.ending.insert((entry.deadline, key));
+        wake(waker);
+    }
+
+    fn lose(&mut self, key: usize) {
+        let entry = &mut self.entries[key];
+        entry.state = State::Lost;
+        wake(entry.waker.take());
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests;

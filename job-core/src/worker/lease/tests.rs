@@ -1,0 +1,95 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::QueueName;
+
+const LEASE: Duration = Duration::from_secs(60);
+
+fn receipt(n: u64) -> Receipt {
+    Receipt::new(QueueName::new("mail").unwrap(), n, n)
+}
+
+fn order(leases: &Leases) -> Vec<u64> {
+    let book = leases.book();
+    let mut keys = Vec::new();
+    let mut next = book.first;
+    while let Some(key) = next {
+        keys.push(book.entries[key].receipt.message_id().as_number().unwrap());
+        next = book.entries[key].after;
+    }
+    keys
+}
+
+#[tokio::test(start_paused = true)]
+async fn settled_leases_leave_nothing_behind() {
+    let leases = Leases::new(LEASE);
+    let now = Instant::now();
+    let keys = leases.enter((0..5).map(receipt), now);
+    for n in [2, 0, 4] {
+        let held = leases.take(keys[n]).await.unwrap();
+        assert_eq!(held.deadline, now + LEASE);
+    }
+    assert_eq!(order(&leases), [1, 3]);
+    leases.take(keys[1]).await.unwrap();
+    leases.take(keys[3]).await.unwrap();
+    let book = leases.book();
+    assert!(book.entries.is_empty() && book.first.is_none() && book.last.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_is_due_is_renewed_and_goes_to_the_end() {
+    let leases = Leases::new(LEASE);
+    let now = Instant::now();
+    leases.enter([receipt(1), receipt(2)], now);
+    leases.enter([receipt(3)], now + LEASE / 6);
+    assert!(leases.book().due(now + LEASE / 4, 9).is_empty());
+    let due = leases.book().due(now + LEASE / 3, 9);
+    assert_eq!(due.len(), 2);
+    for (key, receipt) in due {
+        leases.book().renewed(key, receipt, now + LEASE / 3, LEASE);
+    }
+    assert_eq!(order(&leases), [3, 1, 2]);
+    assert_eq!(leases.book().next_due(), Some(now + LEASE / 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receipt_is_taken_only_after_the_renewal_in_flight() {
+    let leases = Arc::new(Leases::new(LEASE));
+    let now = Instant::now();
+    let key = leases.enter([receipt(1)], now)[0];
+    let due = leases.book().due(now + LEASE / 3, 9);
+    let taking = tokio::spawn({
+        let leases = Arc::clone(&leases);
+        async move { leases.take(key).await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!taking.is_finished());
+    let new = Receipt::new(QueueName::new("mail").unwrap(), 1, 99);
+    leases.book().renewed(due[0].0, new.clone(), now + LEASE / 3, LEASE);
+    let held = taking.await.unwrap().unwrap();
+    assert_eq!(held.receipt, new);
+    assert_eq!(held.deadline, now + LEASE / 3 + LEASE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handler_that_had_its_time_is_not_renewed_and_loses_its_lease_at_the_end() {
+    let leases = Leases::new(LEASE);
+    let now = Instant::now();
+    let key = leases.enter([receipt(1)], now)[0];
+    leases.begin(key, now + LEASE / 4).unwrap();
+    assert!(leases.book().due(now + LEASE / 3, 9).is_empty());
+    assert_eq!(leases.book().next_due(), Some(now + LEASE));
+    assert!(leases.book().due(now + LEASE, 9).is_empty());
+    leases.lost(key).await;
+    assert_eq!(leases.take(key).await.unwrap_err(), LeaseLost);
+    assert_eq!(leases.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_ran_out_in_the_buffer_is_not_begun() {
+    let leases = Leases::new(LEASE);
+    let now = Instant::now();
+    let key = leases.enter([receipt(1)], now)[0];
+    tokio::time::advance(LEASE).await;
+    assert_eq!(leases.begin(key, now + 2 * LEASE), Err(LeaseLost));
+}

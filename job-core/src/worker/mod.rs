@@ -1,0 +1,274 @@
+//! Takes jobs off queues and runs them.
+//!
+//! [`Worker::run`] spawns the slots of each queue and the keeper of leases, and ends them. How a
+//! message goes through a slot is in `slot`, how it was received in `poll` and `feed`, and how it
+//! is settled in `settle`; what is to become of it is decided in [`decide`](crate::decide).
+
+mod builder;
+mod feed;
+mod jobs;
+mod lease;
+mod poll;
+mod queue;
+mod rate;
+mod report;
+mod served;
+mod settle;
+mod shutdown;
+mod slot;
+mod vain;
+
+use std::future::{Future, pending};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout_at};
+use tracing::{error, info, warn};
+
+use self::builder::Plan;
+pub use self::builder::{BuildError, WorkerBuilder};
+use self::feed::Feed;
+use self::lease::{LeaseKeeper, Leases};
+pub use self::queue::Queue;
+use self::rate::RateLimit;
+use self::report::Counters;
+pub use self::report::Report;
+use self::served::{Pace, Served};
+use self::shutdown::Shutdown;
+pub use self::shutdown::WorkerHandle;
+use self::slot::Slot;
+use crate::backend::{BackendError, ErrorKind, QueueSpec};
+use crate::pipeline::JobService;
+use crate::{Client, QueueName};
+
+/// How long, after the grace time, cancelled jobs have to be gone and given back.
+const LAST_MOMENTS: Duration = Duration::from_millis(1500);
+
+/// Runs jobs.
+///
+/// ```no_run
+/// # async fn example(client: job_core::Client) -> Result<(), Box<dyn std::error::Error>> {
+/// use job_core::{Queue, Worker};
+///
+/// let report = Worker::builder(&client)
+///     .queue(Queue::new("mail").concurrency(16))
+///     .build()?
+///     .run_until_shutdown_signal()
+///     .await?;
+/// println!("{report}");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Dropping the future of a run ends it at once, as a crash would: what it held comes again when
+/// its leases end. To end it in good order use a [`WorkerHandle`] or a signal.
+#[derive(Debug)]
+pub struct Worker {
+    plan: Plan,
+    stack: JobService,
+    shutdown: Shutdown,
+}
+
+impl Worker {
+    /// Sets a worker up that serves the client's backend. An enqueue by `client`, or a clone of
+    /// it, wakes the worker at once.
+    pub fn builder(client: &Client) -> WorkerBuilder {
+        WorkerBuilder::new(client)
+    }
+
+    fn new(plan: Plan, stack: JobService) -> Self {
+        Self { plan, stack, shutdown: Shutdown::default() }
+    }
+
+    /// A handle to end the worker by.
+    pub fn handle(&self) -> WorkerHandle {
+        WorkerHandle { shutdown: self.shutdown.clone() }
+    }
+
+    /// Runs jobs until a handle ends it.
+    ///
+    /// # Errors
+    /// [`WorkerError`] if a queue can be neither found nor made. Later errors of the backend are
+    /// logged and tried again, for ever.
+    pub async fn run(self) -> Result<Report, WorkerError> {
+        self.run_until(pending()).await
+    }
+
+    /// Runs jobs until SIGTERM or ctrl-c, or until a handle ends it. A second signal skips the
+    /// grace time.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run), and if signals cannot be listened for.
+    pub async fn run_until_shutdown_signal(self) -> Result<Report, WorkerError> {
+        let shutdown = self.shutdown.clone();
+        let signals = shutdown::on_signals(shutdown);
+        let mut running = std::pin::pin!(self.run());
+        tokio::select! {
+            biased;
+            report = &mut running => report,
+            signals = signals => match signals {
+                Ok(()) => running.await,
+                Err(source) => Err(WorkerError::Signals(source)),
+            },
+        }
+    }
+
+    /// Runs jobs until `signal` ends, or until a handle ends it.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<Report, WorkerError> {
+        let Self { plan, stack, shutdown } = self;
+        let counters = Arc::new(Counters::default());
+        let grace = plan.grace;
+        let mut signal = std::pin::pin!(signal);
+        tokio::select! {
+            created = create_queues(&plan) => created?,
+            () = shutdown.stop.cancelled() => return Ok(counters.report()),
+            () = &mut signal => return Ok(counters.report()),
+        }
+
+        let queues = serve(plan, &stack, &shutdown, &counters);
+        let leases = queues.iter().map(|queue| Arc::clone(&queue.leases)).collect();
+        // Both end with this future, however it ends.
+        let mut keeper = JoinSet::new();
+        let mut slots = JoinSet::new();
+        if let Some(queue) = queues.first() {
+            keeper.spawn(LeaseKeeper::new(&queue.backend, leases).run());
+        }
+        for queue in &queues {
+            for _ in 0..queue.plan.settings.concurrency {
+                slots.spawn(Slot::new(Arc::clone(queue)).run());
+            }
+        }
+
+        tokio::select! {
+            () = &mut signal => shutdown.stop.cancel(),
+            () = shutdown.stop.cancelled() => {}
+            () = outlive(&mut slots) => {}
+        }
+        info!(?grace, "worker is stopping");
+        tokio::select! {
+            () = sleep(grace) => {}
+            () = shutdown.cancel.cancelled() => {}
+            () = outlive(&mut slots) => {}
+        }
+        shutdown.cancel();
+        let last = Instant::now() + LAST_MOMENTS;
+        if timeout_at(last, outlive(&mut slots)).await.is_err() {
+            let handlers = counters.running();
+            counters.abandoned.add(handlers);
+            error!(
+                handlers,
+                requests = slots.len() as u64 - handlers,
+                "some handlers do not stop although they were cancelled, or some requests to the \
+                 backend hang; their jobs come again when their leases end"
+            );
+        }
+        let report = counters.report();
+        info!(%report, "worker has stopped");
+        Ok(report)
+    }
+}
+
+/// Waits until all slots have ended.
+async fn outlive(slots: &mut JoinSet<()>) {
+    while let Some(ended) = slots.join_next().await {
+        if let Err(error) = ended {
+            error!(%error, "a slot of the worker panicked; its job comes again when its lease ends");
+        }
+    }
+}
+
+fn serve(
+    plan: Plan,
+    stack: &JobService,
+    shutdown: &Shutdown,
+    counters: &Arc<Counters>,
+) -> Vec<Arc<Served>> {
+    let Plan { shared, queues, concurrency, grace, rules } = plan;
+    let permits = concurrency.map(|permits| Arc::new(Semaphore::new(permits)));
+    let client = shared.client.clone();
+    let serve_one = |plan: builder::QueuePlan| {
+        let settings = &plan.settings;
+        info!(
+            queue = %plan.name,
+            concurrency = settings.concurrency,
+            jobs = ?plan.jobs.names(),
+            raw = settings.raw,
+            "serving a queue"
+        );
+        let rate = settings.rate_limit.map(|(limit, per)| Mutex::new(RateLimit::new(limit, per)));
+        Arc::new(Served {
+            rules,
+            grace,
+            backend: Arc::clone(client.backend()),
+            capabilities: client.backend().capabilities().clone(),
+            shared: Arc::clone(&shared),
+            stack: stack.clone(),
+            shutdown: shutdown.clone(),
+            counters: Arc::clone(counters),
+            leases: Arc::new(Leases::new(settings.lease)),
+            feed: Feed::default(),
+            permits: permits.clone(),
+            enqueued: client.wakers().subscribe(&plan.name),
+            services: Mutex::default(),
+            rate,
+            pace: Mutex::new(Pace::new(settings.min_poll)),
+            vain: Mutex::default(),
+            plan,
+        })
+    };
+    queues.into_iter().map(serve_one).collect()
+}
+
+/// Makes what is missing of the worker's queues and their poison queues. A worker whose identity
+/// may not do that goes on: the queues may be there.
+async fn create_queues(plan: &Plan) -> Result<(), WorkerError> {
+    for queue in &plan.queues {
+        let spec = QueueSpec::default().lease(queue.settings.lease);
+        for name in [&queue.name, &queue.poison] {
+            create_queue(plan, name, &spec).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn create_queue(plan: &Plan, name: &QueueName, spec: &QueueSpec) -> Result<(), WorkerError> {
+    let mut wait = Duration::from_millis(250);
+    loop {
+        let error = match plan.shared.client.backend().create_queue(name, spec).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if error.kind() == ErrorKind::Unauthorized {
+            warn!(queue = %name, %error, "may not create the queue; going on as if it were there");
+            return Ok(());
+        }
+        if !error.is_retryable() {
+            return Err(WorkerError::Queue { queue: name.clone(), source: error });
+        }
+        warn!(queue = %name, %error, ?wait, "creating the queue failed; trying again");
+        sleep(error.retry_after().map_or(wait, |after| after.max(wait))).await;
+        wait = (wait * 2).min(Duration::from_secs(10));
+    }
+}
+
+/// Why a worker could not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WorkerError {
+    /// A queue can be neither found nor made.
+    #[error("queue `{queue}` can be neither found nor created; check the backend's settings")]
+    Queue {
+        /// Which.
+        queue: QueueName,
+        /// Why.
+        source: BackendError,
+    },
+    /// The process cannot listen for signals.
+    #[error("cannot listen for shutdown signals; use `run` and a handle instead")]
+    Signals(#[source] std::io::Error),
+}

@@ -1,0 +1,208 @@
+//! Receiving: what a slot does while it has the lead.
+
+use std::future::poll_fn;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+use tower_service::Service;
+use tracing::{debug, error, warn};
+
+use super::feed::{Item, Lead, Reservation};
+use super::served::{Served, lock};
+use crate::backend::{BackendError, Batch, ErrorKind, ReceiveRequest};
+use crate::pipeline::JobService;
+
+/// The waits after failed receives double from the first to the second of these.
+const FAILURE_WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+
+impl Served {
+    /// Receives until something came, or the worker stops.
+    pub(super) async fn lead(&self, lead: Lead<'_>) {
+        while !self.shutdown.is_stopping() {
+            if let Some(until) = self.paused() {
+                self.sleep_until(until).await;
+                continue;
+            }
+            let granted = match self.take_rate(lead.wanted()) {
+                Ok(granted) => granted.min(self.capabilities.max_receive),
+                Err(until) => {
+                    self.sleep_until(until).await;
+                    continue;
+                }
+            };
+            // Permit first: nothing is leased that cannot start at once.
+            let Some(reservations) = self.reserve(granted).await else {
+                return;
+            };
+            let sent_at = Instant::now();
+            let request = ReceiveRequest::new(self.plan.name.clone())
+                .max(reservations.len())
+                .lease(self.leases.lease());
+            match self.backend.receive(request).await {
+                Ok(batch) if batch.deliveries.is_empty() => {
+                    // Before sleeping, or an idle queue would hold what a busy one needs.
+                    self.give_up(reservations);
+                    self.idle().await;
+                }
+                Ok(batch) => {
+                    lead.deliver(self.accept(batch, reservations, sent_at));
+                    return;
+                }
+                Err(error) => {
+                    self.give_up(reservations);
+                    self.receive_failed(&error).await;
+                }
+            }
+        }
+    }
+
+    fn paused(&self) -> Option<Instant> {
+        self.pace().paused_until.filter(|until| *until > Instant::now())
+    }
+
+    async fn sleep_until(&self, until: Instant) {
+        tokio::select! {
+            () = sleep_until(until) => {}
+            () = self.shutdown.stop.cancelled() => {}
+        }
+    }
+
+    /// As many starts as the rate limit grants now, at most `wanted`.
+    fn take_rate(&self, wanted: usize) -> Result<usize, Instant> {
+        let wanted = wanted.min(self.capabilities.max_receive);
+        self.rate.as_ref().map_or(Ok(wanted), |rate| lock(rate).take(wanted, Instant::now()))
+    }
+
+    fn refund_rate(&self, unused: usize) {
+        if let Some(rate) = &self.rate {
+            lock(rate).refund(unused);
+        }
+    }
+
+    /// Waits for one reservation, then takes as many more as there are at once, `most` in all.
+    /// `None` if the worker stops first.
+    async fn reserve(&self, most: usize) -> Option<Vec<Reservation>> {
+        let first = tokio::select! {
+            biased;
+            () = self.shutdown.stop.cancelled() => {
+                self.refund_rate(most);
+                return None;
+            }
+            first = self.reserve_one() => first,
+        };
+        let mut reservations = Vec::with_capacity(most);
+        reservations.push(first);
+        while reservations.len() < most {
+            let mut more = std::pin::pin!(self.reserve_one());
+            match poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx))).await {
+                Poll::Ready(reservation) => reservations.push(reservation),
+                Poll::Pending => break,
+            }
+        }
+        self.refund_rate(most - reservations.len());
+        Some(reservations)
+    }
+
+    async fn reserve_one(&self) -> Reservation {
+        let permit = match &self.permits {
+            None => None,
+            Some(permits) => permits.clone().acquire_owned().await.ok(),
+        };
+        loop {
+            let spare = self.services().pop();
+            let mut service = spare.unwrap_or_else(|| self.stack.clone());
+            match poll_fn(|cx| service.poll_ready(cx)).await {
+                Ok(()) => return Reservation { service, _permit: permit },
+                Err(error) => {
+                    error!(queue = %self.plan.name, error, "a layer fails to become ready");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    /// Hands reservations back that nothing came for. The services are dropped, not kept: a ready
+    /// one may hold a permit of a layer.
+    fn give_up(&self, reservations: Vec<Reservation>) {
+        self.refund_rate(reservations.len());
+    }
+
+    /// Keeps a service for the next job once it has been called.
+    pub(super) fn reuse(&self, service: JobService) {
+        self.services().push(service);
+    }
+
+    fn accept(
+        &self,
+        batch: Batch,
+        mut reservations: Vec<Reservation>,
+        sent_at: Instant,
+    ) -> Vec<Item> {
+        let Batch { mut deliveries, server_now, .. } = batch;
+        if deliveries.len() > reservations.len() {
+            error!(queue = %self.plan.name, "the backend gave more than was asked for");
+            // They come again when their lease ends.
+            deliveries.truncate(reservations.len());
+        }
+        {
+            let mut pace = self.pace();
+            pace.idle_wait = self.plan.settings.min_poll;
+            pace.failures = 0;
+        }
+        self.counters.received.add(deliveries.len() as u64);
+        self.give_up(reservations.split_off(deliveries.len()));
+        let receipts = deliveries.iter().map(|delivery| delivery.receipt.clone());
+        let leases = self.leases.enter(receipts, sent_at);
+        let received_at = Instant::now();
+        deliveries
+            .into_iter()
+            .zip(leases)
+            .zip(reservations)
+            .map(|((delivery, lease), reservation)| Item {
+                delivery,
+                lease,
+                server_now,
+                received_at,
+                reservation,
+            })
+            .collect()
+    }
+
+    /// Waits after an empty receive: longer each time, until an enqueue by a client of this
+    /// worker or a word of the backend ends it.
+    async fn idle(&self) {
+        let max = self.plan.settings.max_poll;
+        let wait = {
+            let mut pace = self.pace();
+            pace.failures = 0;
+            // A backend that tells of new messages need not be asked often.
+            let wait = if self.capabilities.wakes { max } else { pace.idle_wait };
+            pace.idle_wait = (pace.idle_wait * 2).min(max);
+            wait.mul_f64(0.8 + 0.4 * pace.rng.f64()).min(max)
+        };
+        tokio::select! {
+            () = self.backend.wait_visible(&self.plan.name, wait) => {}
+            () = self.enqueued.notified() => self.pace().idle_wait = self.plan.settings.min_poll,
+            () = self.shutdown.stop.cancelled() => {}
+        }
+    }
+
+    async fn receive_failed(&self, error: &BackendError) {
+        let queue = &self.plan.name;
+        let wait = {
+            let mut pace = self.pace();
+            pace.failures = pace.failures.saturating_add(1);
+            let (first, longest) = FAILURE_WAITS;
+            let doubled = first.saturating_mul(1 << (pace.failures - 1).min(16)).min(longest);
+            let wait = doubled.mul_f64(0.8 + 0.4 * pace.rng.f64());
+            error.retry_after().map_or(wait, |after| after.max(wait))
+        };
+        match error.kind() {
+            ErrorKind::Throttled => debug!(%queue, %error, ?wait, "receiving is throttled"),
+            kind if error.is_retryable() => warn!(%queue, ?kind, %error, ?wait, "receiving failed"),
+            _ => error!(%queue, %error, ?wait, "receiving failed; jobs of this queue do not run"),
+        }
+        self.sleep_until(Instant::now() + wait).await;
+    }
+}

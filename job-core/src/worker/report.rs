@@ -1,0 +1,128 @@
+//! What a worker did, counted.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+macro_rules! counters {
+    ($($(#[$doc:meta])+ $name:ident,)+) => {
+        /// Counts while the worker runs.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counters {
+            $(pub(crate) $name: Counter,)+
+            running: AtomicU64,
+        }
+
+        impl Counters {
+            pub(crate) fn report(&self) -> Report {
+                Report { $($name: self.$name.0.load(Relaxed),)+ }
+            }
+        }
+
+        /// What a worker did from its start to its end.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Report {
+            $($name: u64,)+
+        }
+
+        impl Report {
+            $($(#[$doc])+ pub fn $name(&self) -> u64 { self.$name })+
+        }
+
+        /// One line of all that is not zero.
+        impl fmt::Display for Report {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut first = true;
+                $(
+                    if self.$name != 0 {
+                        let name = stringify!($name).replace('_', " ");
+                        write!(f, "{}{} {name}", if first { "" } else { ", " }, self.$name)?;
+                        first = false;
+                    }
+                )+
+                if first { f.write_str("nothing to do") } else { Ok(()) }
+            }
+        }
+    };
+}
+
+counters! {
+    /// Messages taken from queues.
+    received,
+    /// Handlers started.
+    started,
+    /// Jobs that ended well.
+    completed,
+    /// Attempts that failed and are tried again.
+    retried,
+    /// Times a job put itself off.
+    snoozed,
+    /// Jobs moved to a poison queue.
+    poisoned,
+    /// Jobs that their handler dropped.
+    discarded,
+    /// Jobs that were dropped because they came too late.
+    expired,
+    /// Jobs put back because this worker did not know what to do with them.
+    put_back,
+    /// Jobs that a shutdown gave back.
+    given_back,
+    /// Jobs whose long delay was taken one hop further.
+    hopped,
+    /// Jobs whose lease was lost while they were held here.
+    lease_lost,
+    /// Messages that could not be settled; they come again when their lease ends.
+    settle_failed,
+    /// Handlers that did not stop when they were cancelled at the end of a shutdown.
+    abandoned,
+}
+
+impl Counters {
+    /// A handler runs until the returned guard is dropped.
+    pub(crate) fn run(&self) -> Running<'_> {
+        self.started.increment();
+        self.running.fetch_add(1, Relaxed);
+        Running(self)
+    }
+
+    /// How many handlers run now.
+    pub(crate) fn running(&self) -> u64 {
+        self.running.load(Relaxed)
+    }
+}
+
+/// A handler that runs.
+#[derive(Debug)]
+pub(crate) struct Running<'a>(&'a Counters);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.running.fetch_sub(1, Relaxed);
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    pub(crate) fn increment(&self) {
+        self.add(1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_in_a_line() {
+        let counters = Counters::default();
+        assert_eq!(counters.report().to_string(), "nothing to do");
+        counters.completed.add(2);
+        counters.given_back.increment();
+        assert_eq!(counters.report().to_string(), "2 completed, 1 given back");
+    }
+}

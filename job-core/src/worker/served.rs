@@ -1,0 +1,87 @@
+//! One queue while it is served: everything its slots share.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore};
+use tokio::time::Instant;
+
+use super::builder::QueuePlan;
+use super::feed::Feed;
+use super::lease::Leases;
+use super::rate::RateLimit;
+use super::report::Counters;
+use super::shutdown::Shutdown;
+use super::vain::VainDeletes;
+use crate::backend::{Backend, Capabilities};
+use crate::context::Shared;
+use crate::decide::Rules;
+use crate::pipeline::JobService;
+
+/// One queue while it is served.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) plan: QueuePlan,
+    pub(crate) rules: Rules,
+    pub(crate) grace: Duration,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) capabilities: Capabilities,
+    pub(crate) shared: Arc<Shared>,
+    /// The stack, to clone; slots reuse their clones.
+    pub(crate) stack: JobService,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) feed: Feed,
+    /// The worker-wide limit, where there is one.
+    pub(crate) permits: Option<Arc<Semaphore>>,
+    /// Told of every enqueue by a client of this worker.
+    pub(crate) enqueued: Arc<Notify>,
+    pub(super) services: Mutex<Vec<JobService>>,
+    pub(super) rate: Option<Mutex<RateLimit>>,
+    pub(super) pace: Mutex<Pace>,
+    pub(super) vain: Mutex<VainDeletes>,
+}
+
+/// How soon to receive again.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// The next wait after an empty receive.
+    pub(super) idle_wait: Duration,
+    /// Failed requests in a row.
+    pub(super) failures: u32,
+    /// Nothing is received before then.
+    pub(super) paused_until: Option<Instant>,
+    pub(super) rng: fastrand::Rng,
+}
+
+impl Pace {
+    pub(super) fn new(idle_wait: Duration) -> Self {
+        Self { idle_wait, failures: 0, paused_until: None, rng: fastrand::Rng::new() }
+    }
+}
+
+impl Served {
+    /// Stops receiving for a while: access was denied, which trying harder does not cure.
+    pub(super) fn pause(&self, pause: Duration) {
+        let until = Instant::now() + pause;
+        let mut pace = self.pace();
+        pace.paused_until = Some(pace.paused_until.map_or(until, |at| at.max(until)));
+    }
+
+    pub(super) fn pace(&self) -> MutexGuard<'_, Pace> {
+        lock(&self.pace)
+    }
+
+    pub(super) fn vain(&self) -> MutexGuard<'_, VainDeletes> {
+        lock(&self.vain)
+    }
+
+    pub(super) fn services(&self) -> MutexGuard<'_, Vec<JobService>> {
+        lock(&self.services)
+    }
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no code panics while it holds this lock")
+}

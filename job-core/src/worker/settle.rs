@@ -1,0 +1,358 @@
+//! Carrying out what was decided about a message.
+//!
+//! Every step that fails for good leaves the message as it is: its lease ends, and it comes again.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use bytes::Bytes;
+use tokio::time::{Instant, timeout_at};
+use tracing::{error, warn};
+
+use super::lease::{Held, LeaseKey};
+use super::served::Served;
+use crate::backend::{BackendError, ErrorKind, ItemResult, MessageId, Outgoing, Receipt};
+use crate::decide::{Gone, Later, Settlement};
+
+/// How long receiving pauses after access was denied.
+const DENIED_PAUSE: Duration = Duration::from_secs(10);
+
+/// Why a message could not be settled.
+#[derive(Debug)]
+pub(super) enum Unsettled {
+    /// Somebody else may have it.
+    LeaseLost,
+    /// The backend would not do it.
+    Failed,
+}
+
+impl Served {
+    /// Carries a settlement out and counts it.
+    pub(super) async fn settle(
+        &self,
+        lease: LeaseKey,
+        message: &MessageId,
+        settlement: Settlement,
+    ) {
+        let counters = &self.counters;
+        let (settled, counter) = match settlement {
+            Settlement::Delete(gone) => {
+                let counter = match gone {
+                    Gone::Done => &counters.completed,
+                    Gone::Discarded => &counters.discarded,
+                    Gone::Expired => &counters.expired,
+                };
+                // It is so whether or not the backend hears of it.
+                counter.increment();
+                (self.delete(lease, message).await, None)
+            }
+            Settlement::Rewrite { body, delay, why } => {
+                (self.rewrite(lease, body, delay).await, Some(self.counter_of(why)))
+            }
+            Settlement::Release { delay, why } => {
+                (self.release(lease, delay).await, Some(self.counter_of(why)))
+            }
+            Settlement::Poison { fence, copy, .. } => {
+                (self.move_to_poison(lease, fence, copy).await, Some(&counters.poisoned))
+            }
+        };
+        match settled {
+            Ok(()) => {
+                if let Some(counter) = counter {
+                    counter.increment();
+                }
+            }
+            Err(unsettled) => self.count_unsettled(&unsettled),
+        }
+    }
+
+    pub(super) fn count_unsettled(&self, unsettled: &Unsettled) {
+        match unsettled {
+            Unsettled::LeaseLost => self.counters.lease_lost.increment(),
+            Unsettled::Failed => self.counters.settle_failed.increment(),
+        }
+    }
+
+    fn counter_of(&self, why: Later) -> &super::report::Counter {
+        match why {
+            Later::Retry => &self.counters.retried,
+            Later::Snooze => &self.counters.snoozed,
+            Later::GiveBack => &self.counters.given_back,
+            Later::PutBack => &self.counters.put_back,
+            Later::Hop => &self.counters.hopped,
+        }
+    }
+
+    async fn take(&self, lease: LeaseKey) -> Result<Held, Unsettled> {
+        self.leases.take(lease).await.map_err(|_| Unsettled::LeaseLost)
+    }
+
+    /// Deletes several finished messages in one request.
+    pub(super) async fn delete_group(&self, group: Vec<(LeaseKey, MessageId)>) {
+        if let [(lease, message)] = &*group {
+            if let Err(unsettled) = self.delete(*lease, message).await {
+                self.count_unsettled(&unsettled);
+            }
+            return;
+        }
+        let mut held = Vec::with_capacity(group.len());
+        let mut receipts = Vec::with_capacity(group.len());
+        for (lease, message) in group {
+            match self.take(lease).await {
+                Ok(Held { receipt, deadline }) => {
+                    held.push((deadline, message));
+                    receipts.push(receipt);
+                }
+                Err(unsettled) => {
+                    self.vain().remember(message);
+                    self.count_unsettled(&unsettled);
+                }
+            }
+        }
+        let results = self.backend.delete(&receipts).await;
+        for (((deadline, message), receipt), result) in held.into_iter().zip(receipts).zip(results)
+        {
+            if let Err(error) = result {
+                let held = Held { receipt, deadline };
+                let retried = self.delete_held(held, &message, Some(error)).await;
+                if let Err(unsettled) = retried {
+                    self.count_unsettled(&unsettled);
+                }
+            }
+        }
+    }
+
+    async fn delete(&self, lease: LeaseKey, message: &MessageId) -> Result<(), Unsettled> {
+        match self.take(lease).await {
+            Ok(held) => self.delete_held(held, message, None).await,
+            Err(unsettled) => {
+                self.vain().remember(message.clone());
+                Err(unsettled)
+            }
+        }
+    }
+
+    /// Deletes, after a first try that failed with `earlier`, if there was one. What cannot be
+    /// deleted is remembered, so that its redelivery is not run again.
+    async fn delete_held(
+        &self,
+        held: Held,
+        message: &MessageId,
+        earlier: Option<BackendError>,
+    ) -> Result<(), Unsettled> {
+        let receipts = [held.receipt];
+        let result = match earlier {
+            Some(error) if !error.is_retryable() => {
+                Err(Failed { uncertain: error.outcome_unknown(), error: Some(error) })
+            }
+            _ => {
+                let uncertain = earlier.is_some_and(|error| error.outcome_unknown());
+                persist(held.deadline, uncertain, || async {
+                    only(self.backend.delete(&receipts).await)
+                })
+                .await
+            }
+        };
+        let outcome = match result {
+            Ok(()) => Ok(()),
+            // The answer to an earlier try was lost: it had worked.
+            Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(()),
+            Err(failed) => Err(self.unsettled(failed, "deleting a finished job")),
+        };
+        if outcome.is_err() {
+            self.vain().remember(message.clone());
+        }
+        outcome
+    }
+
+    async fn rewrite(
+        &self,
+        lease: LeaseKey,
+        body: Bytes,
+        delay: Duration,
+    ) -> Result<(), Unsettled> {
+        if !self.capabilities.replace {
+            return self.resend(lease, body, delay).await;
+        }
+        let held = self.take(lease).await?;
+        let replaced = persist(held.deadline, false, || {
+            self.backend.replace(&held.receipt, body.clone(), delay)
+        });
+        match replaced.await {
+            Ok(_) => Ok(()),
+            Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(()),
+            // It is forgotten what happened, but not the job, and not the wait.
+            Err(failed) if failed.is(ErrorKind::TooLarge) => {
+                warn!(queue = %self.plan.name, "a job grew too large; its history is lost");
+                self.release_held(held, delay).await
+            }
+            Err(failed) => Err(self.unsettled(failed, "putting a job off")),
+        }
+    }
+
+    /// For backends that cannot rewrite: a new message, then the old one is deleted.
+    async fn resend(&self, lease: LeaseKey, body: Bytes, delay: Duration) -> Result<(), Unsettled> {
+        // The lease is kept while this is sent.
+        let message = Outgoing::new(body).delay(delay);
+        self.send(&self.plan.name, message)
+            .await
+            .map_err(|failed| self.unsettled(failed, "putting a job off"))?;
+        let held = self.take(lease).await?;
+        let message = held.receipt.message_id().clone();
+        self.delete_held(held, &message, None).await
+    }
+
+    async fn release(&self, lease: LeaseKey, delay: Duration) -> Result<(), Unsettled> {
+        let held = self.take(lease).await?;
+        self.release_held(held, delay).await
+    }
+
+    async fn release_held(&self, held: Held, delay: Duration) -> Result<(), Unsettled> {
+        let released =
+            persist(held.deadline, false, || self.backend.release(&held.receipt, delay)).await;
+        match released {
+            Ok(()) => Ok(()),
+            Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(()),
+            Err(failed) => Err(self.unsettled(failed, "giving a job back")),
+        }
+    }
+
+    /// Fence, copy, delete, in this order: a crash in between makes a second copy, with the same
+    /// id, but loses nothing and runs nothing again.
+    async fn move_to_poison(
+        &self,
+        lease: LeaseKey,
+        fence: Option<Bytes>,
+        copy: Bytes,
+    ) -> Result<(), Unsettled> {
+        let lease = match fence {
+            Some(fence) => self.hold_with(lease, fence, "marking a job as poison").await?,
+            None => lease,
+        };
+        // The lease is kept while this is sent.
+        let sent = self.send(&self.plan.poison, Outgoing::new(copy)).await;
+        let held = self.take(lease).await?;
+        sent.map_err(|failed| self.unsettled(failed, "moving a job to the poison queue"))?;
+        let message = held.receipt.message_id().clone();
+        self.delete_held(held, &message, None).await
+    }
+
+    /// Rewrites the body and keeps the lease, under a new key. A body that is too large is left
+    /// as it is.
+    pub(super) async fn hold_with(
+        &self,
+        lease: LeaseKey,
+        body: Bytes,
+        what: &'static str,
+    ) -> Result<LeaseKey, Unsettled> {
+        let held = self.take(lease).await?;
+        let length = self.leases.lease();
+        let mut sent_at = Instant::now();
+        let replaced = persist(held.deadline, false, || {
+            sent_at = Instant::now();
+            self.backend.replace(&held.receipt, body.clone(), length)
+        })
+        .await;
+        match replaced {
+            Ok(receipt) => Ok(self.enter(receipt, sent_at)),
+            Err(failed) if failed.is(ErrorKind::TooLarge) => {
+                Ok(self.enter(held.receipt, held.deadline - length))
+            }
+            Err(failed) => Err(self.unsettled(failed, what)),
+        }
+    }
+
+    fn enter(&self, receipt: Receipt, sent_at: Instant) -> LeaseKey {
+        self.leases.enter([receipt], sent_at)[0]
+    }
+
+    /// Sends for as long as a lease lasts; the caller's own lease is renewed meanwhile.
+    async fn send(&self, queue: &crate::QueueName, message: Outgoing) -> Result<(), Failed> {
+        let messages = [message];
+        let until = Instant::now() + self.leases.lease();
+        persist(until, false, || async { only(self.backend.send(queue, &messages).await) })
+            .await
+            .map(|_| ())
+    }
+
+    /// Logs a failure for good and pauses the queue if access was denied.
+    fn unsettled(&self, failed: Failed, what: &'static str) -> Unsettled {
+        let queue = &self.plan.name;
+        let Some(error) = failed.error else {
+            warn!(%queue, "{what} took too long; it comes again when its lease ends");
+            return Unsettled::Failed;
+        };
+        match error.kind() {
+            ErrorKind::LeaseLost => {
+                warn!(%queue, %error, "{what} came too late; it may run again");
+                return Unsettled::LeaseLost;
+            }
+            ErrorKind::Unauthorized => {
+                error!(%queue, %error, "{what} is not allowed; receiving pauses");
+                self.pause(DENIED_PAUSE);
+            }
+            _ => warn!(%queue, %error, "{what} failed; it comes again when its lease ends"),
+        }
+        Unsettled::Failed
+    }
+}
+
+/// A request that failed for good.
+#[derive(Debug)]
+struct Failed {
+    /// `None` if time ran out.
+    error: Option<BackendError>,
+    /// Whether some try of it may have been carried out.
+    uncertain: bool,
+}
+
+impl Failed {
+    fn is(&self, kind: ErrorKind) -> bool {
+        self.error.as_ref().is_some_and(|error| error.kind() == kind)
+    }
+
+    fn is_lease_lost(&self) -> bool {
+        self.is(ErrorKind::LeaseLost)
+    }
+}
+
+/// Repeats a request while that can help, until `deadline` but for 2 s at least: a try after the
+/// end of a lease does no harm, since a stale receipt is refused.
+async fn persist<T, F, Fut>(deadline: Instant, uncertain: bool, request: F) -> Result<T, Failed>
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = Result<T, BackendError>>,
+{
+    let uncertain = AtomicBool::new(uncertain);
+    let until = deadline.max(Instant::now() + Duration::from_secs(2));
+    let backoff = ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(2))
+        .with_jitter()
+        .without_max_times();
+    let tries = request
+        .retry(backoff)
+        .when(BackendError::is_retryable)
+        .notify(|error, _| {
+            uncertain.store(uncertain.load(Relaxed) | error.outcome_unknown(), Relaxed)
+        })
+        .adjust(|error, wait| wait.map(|wait| error.retry_after().map_or(wait, |it| it.max(wait))));
+    let result = timeout_at(until, tries).await;
+    match result {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(Failed {
+            uncertain: uncertain.load(Relaxed) | error.outcome_unknown(),
+            error: Some(error),
+        }),
+        Err(_) => Err(Failed { error: None, uncertain: true }),
+    }
+}
+
+/// The result of a request of one item.
+fn only<T>(results: Vec<ItemResult<T>>) -> ItemResult<T> {
+    results.into_iter().next().unwrap_or_else(|| {
+        Err(BackendError::new(ErrorKind::Other).message("the backend gave no result for an item"))
+    })
+}

@@ -1,0 +1,106 @@
+//! How far a worker's end has come, and who may ask for it.
+
+use std::future::Future;
+
+use tokio_util::sync::CancellationToken;
+
+/// The two steps of a shutdown. Both are idempotent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shutdown {
+    /// Nothing is received and nothing starts any more.
+    pub(crate) stop: CancellationToken,
+    /// What still runs is cancelled.
+    pub(crate) cancel: CancellationToken,
+}
+
+impl Shutdown {
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    pub(crate) fn cancel(&self) {
+        self.stop.cancel();
+        self.cancel.cancel();
+    }
+}
+
+/// Ends a worker from elsewhere. Cloning it gives another handle on the same worker.
+#[derive(Clone, Debug)]
+pub struct WorkerHandle {
+    pub(crate) shutdown: Shutdown,
+}
+
+impl WorkerHandle {
+    /// Asks the worker to stop: it receives nothing more, lets running jobs finish within the
+    /// grace time, then cancels and gives back what is left. Returns at once; `run` returns when
+    /// it is done.
+    pub fn shutdown(&self) {
+        self.shutdown.stop.cancel();
+    }
+
+    /// Asks the worker to stop without the grace time.
+    pub fn shutdown_now(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Ends when a shutdown was asked for.
+    pub async fn stopping(&self) {
+        self.shutdown.stop.cancelled().await;
+    }
+}
+
+/// The signals that ask a process to end: SIGTERM and ctrl-c. The first stops the worker, the
+/// second skips the grace time.
+pub(crate) async fn on_signals(shutdown: Shutdown) -> std::io::Result<()> {
+    let mut signals = Signals::new()?;
+    signals.next().await;
+    tracing::info!("shutting down; a second signal skips the grace time");
+    shutdown.stop.cancel();
+    signals.next().await;
+    shutdown.cancel();
+    Ok(())
+}
+
+#[cfg(unix)]
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    fn next(&mut self) -> impl Future<Output = ()> {
+        async {
+            tokio::select! {
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        // Without signals there is only ctrl-c; if even that cannot be heard, a handle still ends
+        // the worker.
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
