@@ -19,6 +19,7 @@ const CRASHED: &str = "the worker running this job went away without a word, aga
                        look for aborts, stack overflows and out-of-memory kills";
 
 /// What is to happen to a message that was just received.
+#[expect(clippy::large_enum_variant, reason = "nearly all are runs, and a box would cost each one")]
 pub(crate) enum Admission<'a, J> {
     /// Run it, after writing `mark` in place of its body (where there is one).
     Run { envelope: Envelope<'a>, job: J, mark: Option<Bytes> },
