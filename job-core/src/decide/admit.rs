@@ -19,6 +19,7 @@ const CRASHED: &str = "the worker running this job went away without a word, aga
                        look for aborts, stack overflows and out-of-memory kills";
 
 /// What is to happen to a message that was just received.
+#[expect(clippy::large_enum_variant, reason = "nearly all are runs, and a box would cost each one")]
 pub(crate) enum Admission<'a, J> {
     /// Run it, after writing `mark` in place of its body (where there is one).
     Run { envelope: Envelope<'a>, job: J, mark: Option<Bytes> },
@@ -126,11 +127,10 @@ pub(crate) fn admit<'a, J: Known>(
         // Whatever is written from now on goes out as a new message, with a new time of insertion.
         envelope.history.expires_at = expires_at;
     }
-    if !envelope.delay_left.is_zero() {
-        if let Some(hop) = hop(&envelope, seen, expires_in, capabilities) {
-            return Admission::Settle(hop, Refusal::of(&envelope, None));
-        }
-        envelope.delay_left = Duration::ZERO;
+    if !envelope.delay_left.is_zero()
+        && let Some(hop) = hop(&envelope, seen, expires_in, capabilities)
+    {
+        return Admission::Settle(hop, Refusal::of(&envelope, None));
     }
 
     let (job, newer) = match job {
@@ -175,6 +175,15 @@ fn hop(
     }
 }
 
+/// How many deliveries a delay took that could not be written down.
+fn unwritten_hops(waited: Duration, capabilities: &Capabilities) -> u32 {
+    if waited.is_zero() {
+        return 0;
+    }
+    let hops = waited.as_millis() / capabilities.max_delay.as_millis().max(1);
+    u32::try_from(hops).unwrap_or(u32::MAX).saturating_add(2)
+}
+
 /// A delivery whose predecessor was never reported may be one that its job has killed. Before it
 /// runs, its start is written into the message; only a start that is found there by the next
 /// delivery counts as a crash.
@@ -187,6 +196,7 @@ fn check_crashes<'a, J: Known>(
     rules: Rules,
     capabilities: &Capabilities,
 ) -> Admission<'a, J> {
+    let waited = std::mem::take(&mut envelope.delay_left);
     let history = &envelope.history;
     let crash_limit = rules.crash_limit.max(1);
     let max_attempts = envelope.options.max_attempts.unwrap_or(job.policy().max_attempts);
@@ -194,7 +204,8 @@ fn check_crashes<'a, J: Known>(
 
     let crashed_out = history.crashed >= crash_limit;
     if crashed_out || history.attempt() > max_attempts.max(1) {
-        let (reason, problem) = if crashed_out || crashed_now {
+        // A crash that was found by a worker that only put the job back is the reason still.
+        let (reason, problem) = if crashed_out || crashed_now || history.failed == 0 {
             (PoisonReason::Crashed, Some(CRASHED.to_owned()))
         } else {
             (PoisonReason::AttemptsExhausted, None)
@@ -210,7 +221,9 @@ fn check_crashes<'a, J: Known>(
         envelope.history.started = Some(Mark { message_id: seen.message_id.to_string(), count });
         mark = envelope.encode_within(capabilities.max_body);
     }
-    let unmarked_limit = UNMARKED_DELIVERIES_PER_CRASH.saturating_mul(crash_limit);
+    let unmarked_limit = UNMARKED_DELIVERIES_PER_CRASH
+        .saturating_mul(crash_limit)
+        .saturating_add(unwritten_hops(waited, capabilities));
     if mark.is_none() && unreported.is_some_and(|n| n >= unmarked_limit) {
         let (reason, problem) = (PoisonReason::Crashed, Some(CRASHED.to_owned()));
         return refuse(envelope, delivery, seen, reason, problem, capabilities);

@@ -46,15 +46,19 @@ pub(crate) fn decide(
         }
         Outcome::GivenBack => {
             envelope.history.given_back = envelope.history.given_back.saturating_add(1);
-            // Without rewriting it takes a new message to say so. One give-back unsaid does no
-            // harm; many of them would look like a job that kills its workers.
-            let unreported = envelope.history.unreported(seen.message_id, seen.count);
-            if !capabilities.replace && unreported.is_none_or(|n| n == 0) {
+            if may_go_unsaid(&envelope, seen, capabilities) {
                 return Settlement::Release { delay: Duration::ZERO, why: Later::GiveBack };
             }
             rewrite(envelope, seen, expires_in, Duration::ZERO, Later::GiveBack, capabilities)
         }
     }
+}
+
+/// Without rewriting it takes a new message to say that a job was given back. One such delivery
+/// unsaid does no harm; many of them would look like a job that kills its workers.
+fn may_go_unsaid(envelope: &Envelope<'_>, seen: Seen<'_>, capabilities: &Capabilities) -> bool {
+    let unreported = envelope.history.unreported(seen.message_id, seen.count);
+    !capabilities.replace && unreported.is_none_or(|n| n == 0)
 }
 
 /// Gives back a job that was received and not started, with its deliveries accounted for.
@@ -68,7 +72,7 @@ pub(crate) fn give_back_unstarted(
         envelope.history.crashed = envelope.history.crashed.saturating_add(1);
     }
     let delay = std::mem::take(&mut envelope.delay_left);
-    if !capabilities.replace || !delay.is_zero() {
+    if may_go_unsaid(&envelope, seen, capabilities) || !delay.is_zero() {
         return Settlement::Release { delay: Duration::ZERO, why: Later::GiveBack };
     }
     envelope.history.given_back = envelope.history.given_back.saturating_add(1);

@@ -2,7 +2,7 @@
 
 mod after;
 mod before;
-// mod life;
+mod life;
 mod properties;
 mod raw;
 

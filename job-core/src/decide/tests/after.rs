@@ -228,6 +228,39 @@ fn not_charged() {
 }
 
 #[test]
+fn received_and_given_back_before_a_start() {
+    let given_back = |given: &Given| {
+        given.with_seen(|_, seen| {
+            let envelope = given.envelope.clone();
+            given.show(&give_back_unstarted(envelope, seen, &given.capabilities))
+        })
+    };
+    let table = [
+        ("once", job(), "rewrite, give back in 0ns: given_back=1 settled@1"),
+        (
+            "after a crash",
+            job().started(2).count(3),
+            "rewrite, give back in 0ns: crashed=1 given_back=1 settled@3",
+        ),
+        ("not due yet", job().left(DAY), "release, give back in 0ns"),
+        ("no room", job().full(), "release, give back in 0ns"),
+        (
+            "no rewriting: no new message for it",
+            job().without_replace(),
+            "release, give back in 0ns",
+        ),
+        (
+            "but for every second one",
+            job().without_replace().call_expires_in(HOUR).count(2),
+            "rewrite, give back in 0ns: given_back=1 expires=3600s settled@2",
+        ),
+    ];
+    for (name, given, expected) in table {
+        assert_eq!(given_back(&given), expected, "{name}");
+    }
+}
+
+#[test]
 fn args_that_do_not_fit_are_put_back_after_admission() {
     let put_back = |given: Given| {
         let rng = &mut fastrand::Rng::with_seed(7);

@@ -108,6 +108,11 @@ fn attempts() {
             "poison AttemptsExhausted, fenced: failed=4294967295 crashed=2 settled@1 (final: -)",
         ),
         (
+            "a crash found by a worker that only put it back",
+            job().crashed(1).max_attempts(1).settled(3).count(4),
+            leak("poison Crashed, fenced: crashed=1 settled@4 (final: {CRASHED})"),
+        ),
+        (
             "lowered while a start was open",
             job().crashed(1).max_attempts(2).started(3).count(4),
             leak("poison Crashed, fenced: crashed=2 settled@4 (final: {CRASHED})"),
