@@ -22,6 +22,9 @@ pub(crate) fn decide(
 ) -> Settlement {
     let expires_in = policy.expires_in;
     let attempt = envelope.history.attempt();
+    // It was run, so it is known here: waiting for somebody who knows it begins anew.
+    envelope.history.put_back = 0;
+    envelope.history.put_back_millis = 0;
     match outcome {
         Outcome::Done => Settlement::Delete(Gone::Done),
         Outcome::Discard { .. } => Settlement::Delete(Gone::Discarded),
