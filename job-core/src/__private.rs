@@ -27,7 +27,7 @@ impl<E: Into<JobError>> Returned for Result<(), E> {
 #[derive(Serialize, Deserialize)]
 struct Empty {}
 
-/// Stands for [`Empty`] in the expansion, whose scope may lack serde's traits.
+/// Stands for `Empty` in the expansion, whose scope may lack serde's traits.
 #[derive(Debug)]
 pub struct NoArgs;
 

@@ -1,4 +1,38 @@
 //! Background jobs: typed jobs, a client, a worker, and the contract that queue backends implement.
+//!
+//! ```no_run
+//! use job_core::prelude::*;
+//!
+//! /// Sends the welcome mail.
+//! #[job(queue = "mail", max_attempts = 8, backoff = exponential("2s", "10m"), timeout = "30s")]
+//! async fn send_welcome(user_id: u64, cx: JobContext) -> Result<(), JobError> {
+//!     println!("welcome, user {user_id}; attempt {}", cx.attempt());
+//!     Ok(())
+//! }
+//!
+//! # async fn example(backend: impl job_core::backend::Backend) -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::new(backend); // job-memory's, or another
+//! client.enqueue(SendWelcome { user_id: 42 }).await?;
+//! client.enqueue(SendWelcome { user_id: 43 }).delay(5 * MINUTE).await?;
+//!
+//! Worker::builder(&client)
+//!     .queue(Queue::new("mail").concurrency(16))
+//!     .build()?
+//!     .run_until_shutdown_signal()
+//!     .await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! - To define jobs: [`job`] (or [`Job`] and [`Handler`] by hand), [`JobContext`], [`Data`],
+//!   [`JobError`], [`Backoff`].
+//! - To enqueue them: [`Client`] and [`Enqueue`].
+//! - To run them: [`Worker`], [`Queue`], [`WorkerHandle`], [`Report`].
+//! - To look after what failed: [`PoisonQueue`], from [`Client::poison`].
+//! - To write a backend: [`backend::Backend`], and the crate `job-conformance` to test it.
+//!
+//! Delivery is at-least-once: a job whose enqueue was acknowledged is run until it is done, or is
+//! in the poison queue with its reason. It can run more than once, so make handlers idempotent.
 
 #[doc(hidden)]
 pub mod __private;

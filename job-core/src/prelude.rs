@@ -11,7 +11,7 @@ use std::time::Duration;
 #[cfg(feature = "macros")]
 pub use crate::job;
 pub use crate::{
-    Backoff, Client, Data, Job, JobContext, JobError, JobId, Queue, ResultExt, Worker,
+    Backoff, Client, Data, Job, JobContext, JobError, JobId, Queue, QueueName, ResultExt, Worker,
 };
 
 /// One second.

@@ -182,10 +182,10 @@ fn judge(seed: u64, ledger: &Ledger, in_poison: &HashMap<JobId, Vec<PoisonReason
         // 2. Nothing is invented, and args arrive as they were.
         check(job.expected, "2 invented");
         check(job.args_intact, "2 args");
-        // 3. Starts are bounded, and nothing starts behind its fence.
+        // 3. Starts are bounded, and nothing starts once it is marked or moved as poison.
         let allowed = MAX_ATTEMPTS + count(Fate::Snoozed) + history.given_back(*id) + expiries;
         check(starts <= allowed, "3 starts");
-        let fence = job.events.iter().position(|e| *e == Event::Fenced);
+        let fence = job.events.iter().position(|e| matches!(e, Event::Fenced | Event::Copied));
         let last_start = job.events.iter().rposition(|e| matches!(e, Event::Started { .. }));
         check(fence.is_none_or(|fence| last_start.is_none_or(|start| start < fence)), "3 fence");
         // 4. Copies in poison are bounded.
@@ -243,8 +243,10 @@ fn silence_planned_panics() {
     ONCE.call_once(|| {
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            let planned = info.payload().is::<u8>()
-                || info.payload_as_str().is_some_and(|text| text.starts_with("a "));
+            let payload = info.payload();
+            let text = payload.downcast_ref::<&str>().copied();
+            let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+            let planned = payload.is::<u8>() || text.is_some_and(|text| text.starts_with("a "));
             if !planned {
                 default(info);
             }

@@ -50,7 +50,9 @@ pub type ItemResult<T> = Result<T, BackendError>;
 ///   that fails does not hide the fate of another. The result has exactly as many items as the
 ///   request; an empty request is answered with an empty result. A request of more items than the
 ///   capability allows is the caller's mistake and is answered with [`ErrorKind::Invalid`] for
-///   each item.
+///   each item. Receipts of one request may be of several queues.
+/// - **A lease** outside [`Capabilities::min_lease`] and [`max_lease`](Capabilities::max_lease),
+///   and a delay above [`Capabilities::max_delay`], is [`ErrorKind::Invalid`], whatever the method.
 /// - **Every method returns within a bounded time**, well below the shortest lease it is used
 ///   with. A backend may retry inside that time; the framework retries on top only what
 ///   [`BackendError::is_retryable`] allows.
@@ -120,7 +122,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
     ///
     /// Returns at once if any message is visible; else after at most `request.wait` (only where
     /// [`Capabilities::long_poll`] allows a wait) or as soon as the request's
-    /// [`interrupt`](ReceiveRequest::interrupt) fires, with an empty batch.
+    /// [`interrupt`](ReceiveRequest::interrupt) fires, with an empty batch. A `max` above
+    /// [`Capabilities::max_receive`] and a `wait` above the longest are cut; a `max` of 0 is
+    /// [`ErrorKind::Invalid`].
     ///
     /// **Not cancel-safe**: a dropped call may have leased messages that nobody hears of until
     /// their lease ends. Await it to its end.
@@ -166,7 +170,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     async fn delete(&self, receipts: &[Receipt]) -> Vec<ItemResult<()>>;
 
     /// Up to `max` visible messages from the front, without a lease and without counting a
-    /// delivery; at most [`Capabilities::max_peek`] are returned whatever `max` says.
+    /// delivery; at most [`Capabilities::max_peek`] are returned whatever `max` says. Where that is
+    /// 0, the answer is empty or [`ErrorKind::Unsupported`].
     async fn peek(&self, queue: &QueueName, max: usize) -> Result<Vec<Peeked>, BackendError>;
 
     /// How many messages there are; exact only with [`Capabilities::exact_stats`].

@@ -1,25 +1,47 @@
 //! Before a run: is this message to be run here and now, and if not, what else?
 
+use std::fmt;
+use std::time::Duration;
+
 use bytes::Bytes;
 
-use super::{Gone, Later, PUT_BACK, Policy, Rules, Seen, Settlement};
-use super::{expiry, final_copy, poison, put_back, rewrite};
+use super::{Gone, Later, Policy, Rules, Seen, Settlement};
+use super::{expiry, final_copy, poison, put_back, put_back_as_is, rewrite};
 use crate::backend::{Capabilities, Delivery};
-use crate::envelope::{DecodeError, Envelope, Mark, PoisonState};
-use crate::schedule::up_to;
+use crate::envelope::{DecodeError, Envelope, Mark, PoisonState, cut};
 use crate::{JobId, PoisonReason};
 
-/// Without body rewriting no start can be marked. There a job that kills its worker is bounded by
-/// its deliveries alone, generously, since lost receives count among them.
+/// Without body rewriting, or without room for it, no start can be marked. There a job that kills
+/// its worker is bounded by its deliveries alone, generously, since lost receives count among them.
 const UNMARKED_DELIVERIES_PER_CRASH: u32 = 5;
 
+const CRASHED: &str = "the worker running this job went away without a word, again and again; \
+                       look for aborts, stack overflows and out-of-memory kills";
+
 /// What is to happen to a message that was just received.
-#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all are runs, and a box would cost each one")]
 pub(crate) enum Admission<'a, J> {
     /// Run it, after writing `mark` in place of its body (where there is one).
     Run { envelope: Envelope<'a>, job: J, mark: Option<Bytes> },
     /// Do not run it.
     Settle(Settlement, Refusal),
+}
+
+/// Bodies hold job args, so only their length is shown.
+impl<J: fmt::Debug> fmt::Debug for Admission<'_, J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Run { envelope, job, mark } => f
+                .debug_struct("Run")
+                .field("envelope", envelope)
+                .field("job", job)
+                .field("mark_len", &mark.as_ref().map(Bytes::len))
+                .finish(),
+            Self::Settle(settlement, refusal) => {
+                f.debug_tuple("Settle").field(settlement).field(refusal).finish()
+            }
+        }
+    }
 }
 
 /// Who was not run and why, for the log. Holds no args.
@@ -32,7 +54,8 @@ pub(crate) struct Refusal {
 
 impl Refusal {
     fn of(envelope: &Envelope<'_>, problem: Option<String>) -> Self {
-        Self { id: Some(envelope.id), name: Some(envelope.name.clone().into_owned()), problem }
+        // A hostile name must not fill a log.
+        Self { id: Some(envelope.id), name: Some(cut(&envelope.name, 120)), problem }
     }
 }
 
@@ -72,6 +95,21 @@ pub(crate) fn admit<'a, J: Known>(
         Some((PoisonState::Final, _)) => envelope.start_afresh(),
     }
 
+    if let Some(original) = &envelope.original {
+        // The same, of a message that was no job: it is taken out of its wrapper to be looked at
+        // again. The wrapper itself must never run, not even where its args would fit.
+        let refusal = Refusal::of(&envelope, None);
+        let settlement = match original.bytes() {
+            Some(body) => Settlement::Rewrite { body, delay: Duration::ZERO, why: Later::PutBack },
+            None => {
+                let problem = Some("the original in it is not base64".to_owned());
+                let reason = PoisonReason::Undecodable;
+                poison(envelope, verbatim, seen, reason, problem, capabilities)
+            }
+        };
+        return Admission::Settle(settlement, refusal);
+    }
+
     let crashed_now = envelope.history.has_open_mark(seen.message_id);
     if crashed_now {
         envelope.history.started = None;
@@ -80,15 +118,19 @@ pub(crate) fn admit<'a, J: Known>(
 
     let job = find(&envelope.name);
     let expires_in = job.and_then(|job| job.policy().expires_in);
-    if expiry(&envelope, seen, expires_in).is_some_and(|at| seen.now >= at) {
+    let expires_at = expiry(&envelope, seen, expires_in);
+    if expires_at.is_some_and(|at| seen.now >= at) {
         let refusal = Refusal::of(&envelope, None);
         return Admission::Settle(Settlement::Delete(Gone::Expired), refusal);
     }
-    if !envelope.delay_left.is_zero() {
-        let refusal = Refusal::of(&envelope, None);
-        let left = envelope.delay_left;
-        let hop = rewrite(envelope, seen, expires_in, left, Later::Hop, capabilities);
-        return Admission::Settle(hop, refusal);
+    if !capabilities.replace {
+        // Whatever is written from now on goes out as a new message, with a new time of insertion.
+        envelope.history.expires_at = expires_at;
+    }
+    if !envelope.delay_left.is_zero()
+        && let Some(hop) = hop(&envelope, seen, expires_in, capabilities)
+    {
+        return Admission::Settle(hop, Refusal::of(&envelope, None));
     }
 
     let (job, newer) = match job {
@@ -113,6 +155,35 @@ pub(crate) fn admit<'a, J: Known>(
     check_crashes(envelope, crashed_now, job, delivery, seen, rules, capabilities)
 }
 
+/// The next part of a delay longer than the backend's longest; `None` if it is over.
+fn hop(
+    envelope: &Envelope<'_>,
+    seen: Seen<'_>,
+    expires_in: Option<Duration>,
+    capabilities: &Capabilities,
+) -> Option<Settlement> {
+    let left = envelope.delay_left;
+    match rewrite(envelope.clone(), seen, expires_in, left, Later::Hop, capabilities) {
+        // What is left cannot be written down, so it never gets less. It was sent with the longest
+        // delay, and this much left.
+        Settlement::Release { delay, why } => {
+            let age = seen.now.duration_since(seen.inserted_at).unwrap_or_default();
+            let left = left.saturating_add(capabilities.max_delay).saturating_sub(age);
+            (!left.is_zero()).then(|| Settlement::Release { delay: delay.min(left), why })
+        }
+        hop => Some(hop),
+    }
+}
+
+/// How many deliveries a delay took that could not be written down.
+fn unwritten_hops(waited: Duration, capabilities: &Capabilities) -> u32 {
+    if waited.is_zero() {
+        return 0;
+    }
+    let hops = waited.as_millis() / capabilities.max_delay.as_millis().max(1);
+    u32::try_from(hops).unwrap_or(u32::MAX).saturating_add(2)
+}
+
 /// A delivery whose predecessor was never reported may be one that its job has killed. Before it
 /// runs, its start is written into the message; only a start that is found there by the next
 /// delivery counts as a crash.
@@ -125,41 +196,55 @@ fn check_crashes<'a, J: Known>(
     rules: Rules,
     capabilities: &Capabilities,
 ) -> Admission<'a, J> {
+    let waited = std::mem::take(&mut envelope.delay_left);
     let history = &envelope.history;
+    let crash_limit = rules.crash_limit.max(1);
     let max_attempts = envelope.options.max_attempts.unwrap_or(job.policy().max_attempts);
-    let unreported = seen.count.map(|count| {
-        count.saturating_sub(history.settled_count(seen.message_id)).saturating_sub(1)
-    });
+    let unreported = history.unreported(seen.message_id, seen.count);
 
-    let unmarked_limit = UNMARKED_DELIVERIES_PER_CRASH.saturating_mul(rules.crash_limit);
-    let crashed_out = history.crashed >= rules.crash_limit
-        || (!capabilities.replace && unreported.is_some_and(|n| n >= unmarked_limit));
+    let crashed_out = history.crashed >= crash_limit;
     if crashed_out || history.attempt() > max_attempts.max(1) {
-        let (reason, problem) = if crashed_out || crashed_now {
-            let text = "the worker running this job went away without a word, again and again; \
-                        look for aborts, stack overflows and out-of-memory kills";
-            (PoisonReason::Crashed, Some(text.to_owned()))
+        // A crash that was found by a worker that only put the job back is the reason still.
+        let (reason, problem) = if crashed_out || crashed_now || history.failed == 0 {
+            (PoisonReason::Crashed, Some(CRASHED.to_owned()))
         } else {
             (PoisonReason::AttemptsExhausted, None)
         };
-        let refusal = Refusal::of(&envelope, problem.clone());
-        let verbatim = &delivery.body;
-        let settlement = poison(envelope, verbatim, seen, reason, problem, capabilities);
-        return Admission::Settle(settlement, refusal);
+        return refuse(envelope, delivery, seen, reason, problem, capabilities);
     }
 
-    // Without counts nobody can tell, so every start is marked.
-    let suspect = unreported.is_none_or(|n| n > 0);
-    let mark = (suspect && capabilities.replace).then(|| {
+    // Where nobody can tell, every start is marked.
+    let suspect = crashed_now || !capabilities.counts || unreported.is_none_or(|n| n > 0);
+    let mut mark = None;
+    if suspect && capabilities.replace {
         let count = seen.count.unwrap_or(0);
         envelope.history.started = Some(Mark { message_id: seen.message_id.to_string(), count });
-        envelope.encode_within(capabilities.max_body)
-    });
-    Admission::Run { envelope, job, mark: mark.flatten() }
+        mark = envelope.encode_within(capabilities.max_body);
+    }
+    let unmarked_limit = UNMARKED_DELIVERIES_PER_CRASH
+        .saturating_mul(crash_limit)
+        .saturating_add(unwritten_hops(waited, capabilities));
+    if mark.is_none() && unreported.is_some_and(|n| n >= unmarked_limit) {
+        let (reason, problem) = (PoisonReason::Crashed, Some(CRASHED.to_owned()));
+        return refuse(envelope, delivery, seen, reason, problem, capabilities);
+    }
+    Admission::Run { envelope, job, mark }
 }
 
-/// Not an envelope of ours. One of a newer format is put back, but never rewritten: its delays
-/// follow from its deliveries.
+fn refuse<'a, J>(
+    envelope: Envelope<'a>,
+    delivery: &Delivery,
+    seen: Seen<'_>,
+    reason: PoisonReason,
+    problem: Option<String>,
+    capabilities: &Capabilities,
+) -> Admission<'a, J> {
+    let refusal = Refusal::of(&envelope, problem.clone());
+    let settlement = poison(envelope, &delivery.body, seen, reason, problem, capabilities);
+    Admission::Settle(settlement, refusal)
+}
+
+/// Not an envelope of ours. One of a newer format is put back, but never rewritten.
 fn undecodable(
     delivery: &Delivery,
     seen: Seen<'_>,
@@ -169,32 +254,10 @@ fn undecodable(
     rng: &mut fastrand::Rng,
 ) -> Settlement {
     let newer = matches!(error, DecodeError::NewerFormat(_));
-    if newer {
-        // Without counts, age is all there is to go by.
-        let deliveries = seen.count.unwrap_or(1).max(1);
-        let waited = match seen.count {
-            Some(_) => put_back_sum(deliveries - 1, rules),
-            None => seen.now.duration_since(seen.inserted_at).unwrap_or_default(),
-        };
-        if waited < rules.put_back_limit {
-            let most = PUT_BACK.ceiling(deliveries).min(capabilities.max_delay);
-            let delay = most / 2 + up_to(most / 2, rng);
-            return Settlement::Release { delay, why: Later::PutBack };
-        }
+    if newer && let Some(settlement) = put_back_as_is(seen, rules, capabilities, rng) {
+        return settlement;
     }
     let reason = if newer { PoisonReason::NewerFormat } else { PoisonReason::Undecodable };
     let envelope = Envelope::around(delivery, seen.queue);
     poison(envelope, &delivery.body, seen, reason, Some(error.to_string()), capabilities)
-}
-
-/// The longest that `times` put-backs can take in sum; exact enough beyond the limit.
-fn put_back_sum(times: u32, rules: Rules) -> std::time::Duration {
-    let mut sum = std::time::Duration::ZERO;
-    for time in 1..=times {
-        sum = sum.saturating_add(PUT_BACK.ceiling(time));
-        if sum >= rules.put_back_limit {
-            break;
-        }
-    }
-    sum
 }

@@ -9,12 +9,16 @@
 mod admit;
 pub(crate) mod raw;
 mod settle;
+#[cfg(test)]
+mod tests;
 
+use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 
 pub(crate) use self::admit::{Admission, Known, Refusal, admit};
+use self::settle::put_back_as_is;
 pub(crate) use self::settle::{decide, give_back_unstarted, put_back};
 use crate::backend::{Capabilities, MessageId};
 use crate::envelope::{Envelope, Poison, PoisonState};
@@ -50,7 +54,7 @@ pub(crate) struct Rules {
 }
 
 /// What the worker is to do with a message.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) enum Settlement {
     /// Nothing is left to do for this job.
     Delete(Gone),
@@ -69,6 +73,30 @@ impl Settlement {
         match self {
             Self::Rewrite { delay, .. } | Self::Release { delay, .. } => *delay,
             Self::Delete(_) | Self::Poison { .. } => Duration::ZERO,
+        }
+    }
+}
+
+/// Bodies hold job args, so only their length is shown.
+impl fmt::Debug for Settlement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Delete(gone) => f.debug_tuple("Delete").field(gone).finish(),
+            Self::Rewrite { body, delay, why } => f
+                .debug_struct("Rewrite")
+                .field("body_len", &body.len())
+                .field("delay", delay)
+                .field("why", why)
+                .finish(),
+            Self::Release { delay, why } => {
+                f.debug_struct("Release").field("delay", delay).field("why", why).finish()
+            }
+            Self::Poison { fence, copy, reason } => f
+                .debug_struct("Poison")
+                .field("fence_len", &fence.as_ref().map(Bytes::len))
+                .field("copy_len", &copy.len())
+                .field("reason", reason)
+                .finish(),
         }
     }
 }

@@ -29,7 +29,7 @@ pub(crate) fn admit(
     if expires_at.is_some_and(|at| seen.now >= at) {
         return Some(Settlement::Delete(Gone::Expired));
     }
-    if attempt(seen) > policy.max_attempts {
+    if attempt(seen) > policy.max_attempts.max(1) {
         let error = "every attempt ended without a word: worker crashes, deploys or lost leases";
         let reason = PoisonReason::AttemptsExhausted;
         return Some(to_poison(delivery, name, seen, reason, error.into(), capabilities));

@@ -22,6 +22,9 @@ pub(crate) fn decide(
 ) -> Settlement {
     let expires_in = policy.expires_in;
     let attempt = envelope.history.attempt();
+    // It was run, so it is known here: waiting for somebody who knows it begins anew.
+    envelope.history.put_back = 0;
+    envelope.history.put_back_millis = 0;
     match outcome {
         Outcome::Done => Settlement::Delete(Gone::Done),
         Outcome::Discard { .. } => Settlement::Delete(Gone::Discarded),
@@ -46,12 +49,19 @@ pub(crate) fn decide(
         }
         Outcome::GivenBack => {
             envelope.history.given_back = envelope.history.given_back.saturating_add(1);
-            if !capabilities.replace {
+            if may_go_unsaid(&envelope, seen, capabilities) {
                 return Settlement::Release { delay: Duration::ZERO, why: Later::GiveBack };
             }
             rewrite(envelope, seen, expires_in, Duration::ZERO, Later::GiveBack, capabilities)
         }
     }
+}
+
+/// Without rewriting it takes a new message to say that a job was given back. One such delivery
+/// unsaid does no harm; many of them would look like a job that kills its workers.
+fn may_go_unsaid(envelope: &Envelope<'_>, seen: Seen<'_>, capabilities: &Capabilities) -> bool {
+    let unreported = envelope.history.unreported(seen.message_id, seen.count);
+    !capabilities.replace && unreported.is_none_or(|n| n == 0)
 }
 
 /// Gives back a job that was received and not started, with its deliveries accounted for.
@@ -65,7 +75,7 @@ pub(crate) fn give_back_unstarted(
         envelope.history.crashed = envelope.history.crashed.saturating_add(1);
     }
     let delay = std::mem::take(&mut envelope.delay_left);
-    if !capabilities.replace || !delay.is_zero() {
+    if may_go_unsaid(&envelope, seen, capabilities) || !delay.is_zero() {
         return Settlement::Release { delay: Duration::ZERO, why: Later::GiveBack };
     }
     envelope.history.given_back = envelope.history.given_back.saturating_add(1);
@@ -96,5 +106,51 @@ pub(crate) fn put_back(
     let most = PUT_BACK.ceiling(history.put_back);
     let delay = most / 2 + up_to(most / 2, rng);
     history.put_back_millis = history.put_back_millis.saturating_add(millis::of(delay).max(1));
-    rewrite(envelope, seen, None, delay, Later::PutBack, capabilities)
+    match rewrite(envelope, seen, None, delay, Later::PutBack, capabilities) {
+        // No room to write down how long it has waited, nor for the reason in the poison queue.
+        Settlement::Release { .. } => put_back_as_is(seen, rules, capabilities, rng)
+            .unwrap_or_else(|| Settlement::Poison { fence: None, copy: verbatim.clone(), reason }),
+        settlement => settlement,
+    }
+}
+
+/// Puts back a message whose body cannot say for how long that has been going on. Both its count
+/// and its age are upper bounds: deliveries may have had other reasons, and it may have been
+/// waiting for something else. `None` once it has waited long enough by both.
+pub(super) fn put_back_as_is(
+    seen: Seen<'_>,
+    rules: Rules,
+    capabilities: &Capabilities,
+    rng: &mut fastrand::Rng,
+) -> Option<Settlement> {
+    let age = seen.now.duration_since(seen.inserted_at).unwrap_or_default();
+    let mut time = (1..).find(|n| sum_of_put_backs(*n) > age || is_longest(*n)).unwrap_or(1);
+    let mut long_enough = age >= rules.put_back_limit;
+    if let Some(count) = seen.count {
+        time = time.min(count.max(1));
+        long_enough &= sum_of_put_backs(count.saturating_sub(1)) >= rules.put_back_limit;
+    }
+    if long_enough {
+        return None;
+    }
+    let most = PUT_BACK.ceiling(time).min(capabilities.max_delay);
+    let delay = most / 2 + up_to(most / 2, rng);
+    Some(Settlement::Release { delay, why: Later::PutBack })
+}
+
+/// The longest that `times` put-backs can take in sum.
+fn sum_of_put_backs(times: u32) -> Duration {
+    let mut sum = Duration::ZERO;
+    for time in 1..=times {
+        if is_longest(time) {
+            let rest = PUT_BACK.ceiling(time).saturating_mul(times - time + 1);
+            return sum.saturating_add(rest);
+        }
+        sum += PUT_BACK.ceiling(time);
+    }
+    sum
+}
+
+fn is_longest(time: u32) -> bool {
+    PUT_BACK.ceiling(time) == PUT_BACK.ceiling(u32::MAX)
 }

@@ -42,17 +42,23 @@ impl<'a> Envelope<'a> {
     }
 }
 
-/// A newer format may differ in everything but `format` itself.
+/// A newer format may differ in everything but `format` itself, and in being an object.
 fn explain(body: &[u8], error: &serde_json::Error) -> DecodeError {
     #[derive(Deserialize)]
     struct Head {
         format: u64,
     }
-    let (line, column) = (error.line(), error.column());
-    match serde_json::from_slice::<Head>(body) {
-        Ok(Head { format }) if format > u64::from(FORMAT) => DecodeError::NewerFormat(format),
-        _ if error.is_data() => DecodeError::NotAnEnvelope { line, column },
-        _ => DecodeError::NotJson { line, column },
+    // Of some values serde_json says that they are no JSON when they are just not what it wants.
+    let json = match serde_json::from_slice::<&RawValue>(body) {
+        Ok(json) => json.get(),
+        Err(error) => return DecodeError::NotJson { line: error.line(), column: error.column() },
+    };
+    match serde_json::from_str::<Head>(json) {
+        // Serde also reads a struct from an array.
+        Ok(Head { format }) if format > u64::from(FORMAT) && json.starts_with('{') => {
+            DecodeError::NewerFormat(format)
+        }
+        _ => DecodeError::NotAnEnvelope { line: error.line(), column: error.column() },
     }
 }
 

@@ -49,6 +49,12 @@ impl History {
         self.settled.as_ref().filter(|mark| mark.is_of(message)).map_or(0, |mark| mark.count)
     }
 
+    /// How many deliveries of this message before this one, its `count`-th, were never reported
+    /// on; `None` where nobody counts.
+    pub(crate) fn unreported(&self, message: &MessageId, count: Option<u32>) -> Option<u32> {
+        Some(count?.saturating_sub(self.settled_count(message)).saturating_sub(1))
+    }
+
     /// Whether a start of this message was announced and never reported on.
     pub(crate) fn has_open_mark(&self, message: &MessageId) -> bool {
         self.started.as_ref().is_some_and(|mark| mark.is_of(message))

@@ -4,8 +4,12 @@
 //! elsewhere ([`decide`](crate::decide)). `schema/envelope-1.json` describes the format, and the
 //! files in `tests/golden` hold it still: a change that they do not survive is format 2.
 
+#[cfg(test)]
+pub(crate) mod arbitrary;
 mod decode;
 mod history;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -176,9 +180,8 @@ impl Envelope<'_> {
 
     /// Adds the error of an attempt, at the cost of the oldest.
     pub(crate) fn push_error(&mut self, attempt: u32, at: SystemTime, error: String) {
-        if self.errors.len() == MAX_ERRORS {
-            self.errors.remove(0);
-        }
+        let surplus = (self.errors.len() + 1).saturating_sub(MAX_ERRORS);
+        self.errors.drain(..surplus);
         self.errors.push(AttemptError { attempt, at, error });
     }
 
@@ -264,7 +267,7 @@ pub(crate) fn error_text(error: &BoxError) -> String {
 }
 
 /// The beginning of `text`, at most `most` bytes long, ending in `…` if something is missing.
-fn cut(text: &str, most: usize) -> String {
+pub(crate) fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }

@@ -318,10 +318,10 @@ impl WorkerBuilder {
         let mut queues = BTreeMap::new();
         for queue in &self.queues {
             self.check_queue(queue, jobs, problems);
-            if let Some(name) = problems.queue_name(&queue.name) {
-                if queues.insert(name, queue.clone()).is_some() {
-                    problems.add(format!("queue `{}` is set up twice; merge them", queue.name));
-                }
+            if let Some(name) = problems.queue_name(&queue.name)
+                && queues.insert(name, queue.clone()).is_some()
+            {
+                problems.add(format!("queue `{}` is set up twice; merge them", queue.name));
             }
         }
         if self.queues.is_empty() {

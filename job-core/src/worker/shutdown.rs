@@ -1,7 +1,5 @@
 //! How far a worker's end has come, and who may ask for it.
 
-use std::future::Future;
-
 use tokio_util::sync::CancellationToken;
 
 /// The two steps of a shutdown. Both are idempotent.
@@ -77,12 +75,10 @@ impl Signals {
         })
     }
 
-    fn next(&mut self) -> impl Future<Output = ()> {
-        async {
-            tokio::select! {
-                _ = self.terminate.recv() => {}
-                _ = self.interrupt.recv() => {}
-            }
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
     }
 }

@@ -21,10 +21,10 @@ impl VainDeletes {
             return;
         }
         self.order.push_back(message);
-        if self.order.len() > Self::MOST {
-            if let Some(oldest) = self.order.pop_front() {
-                self.known.remove(&oldest);
-            }
+        if self.order.len() > Self::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.known.remove(&oldest);
         }
     }
 

@@ -253,10 +253,10 @@ impl Backend for FaultyBackend {
         }
         let results = self.inner.delete(receipts).await;
         for (receipt, result) in receipts.iter().zip(&results) {
-            if let (Ok(()), Some(job)) = (result, self.job_of(receipt)) {
-                if !receipt.queue().is_poison() {
-                    self.ledger.event(job, Event::Deleted);
-                }
+            if let (Ok(()), Some(job)) = (result, self.job_of(receipt))
+                && !receipt.queue().is_poison()
+            {
+                self.ledger.event(job, Event::Deleted);
             }
         }
         Self::answer(&fault, results)
