@@ -163,3 +163,100 @@ impl Drop for Lead<'_> {
         self.feed.changed.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::task::{JoinSet, yield_now};
+
+    use super::*;
+    use crate::backend::Receipt;
+    use crate::worker::lease::Leases;
+    use crate::{QueueName, pipeline};
+
+    fn item(n: u64) -> Item {
+        let receipt = Receipt::new(QueueName::new("mail").unwrap(), n, n);
+        let now = Instant::now();
+        let lease =
+            Leases::new(std::time::Duration::from_secs(60)).enter([receipt.clone()], now)[0];
+        let service = pipeline::stack();
+        Item {
+            delivery: Delivery::new(receipt, SystemTime::UNIX_EPOCH, "".into()),
+            lease,
+            server_now: SystemTime::UNIX_EPOCH,
+            received_at: now,
+            reservation: Reservation { service, permit: None, ticket: None },
+        }
+    }
+
+    #[test]
+    fn whoever_has_a_turn_is_not_idle_any_more() {
+        let feed = Feed::default();
+        let (mut leader, mut other) = (Idle::enter(&feed), Idle::enter(&feed));
+        let Some(Turn::Lead(lead)) = leader.turn() else { panic!("nobody leads") };
+        assert_eq!(lead.wanted(), 2);
+        assert!(other.turn().is_none());
+        lead.deliver(vec![item(1)]);
+        assert!(matches!(other.turn(), Some(Turn::Run(_))));
+        assert_eq!(feed.state().idle, 0);
+        drop((leader, other));
+        assert_eq!(feed.state().idle, 0);
+    }
+
+    /// Slots that take one turn each; those that lead say so and pass it on.
+    fn slots(feed: &Arc<Feed>, stop: &CancellationToken, n: usize) -> JoinSet<&'static str> {
+        let mut slots = JoinSet::new();
+        for _ in 0..n {
+            let (feed, stop) = (Arc::clone(feed), stop.clone());
+            slots.spawn(async move {
+                match feed.turn(&stop).await {
+                    Some(Turn::Run(_)) => "ran",
+                    Some(Turn::Lead(_)) => "led",
+                    None => "stopped",
+                }
+            });
+        }
+        slots
+    }
+
+    #[tokio::test]
+    async fn what_is_delivered_reaches_those_who_wait_and_so_does_the_lead() {
+        for items in 0..5 {
+            let (feed, stop) = (Arc::new(Feed::default()), CancellationToken::new());
+            let Some(Turn::Lead(lead)) = feed.turn(&stop).await else { panic!("nobody leads") };
+            let slots = slots(&feed, &stop, 4);
+            yield_now().await;
+            assert_eq!(lead.wanted(), 5);
+            lead.deliver((0..items + 1).map(item).collect());
+            // The leader's own share.
+            assert!(feed.next().is_some());
+            // Each leads when there is nothing to run, one after the other.
+            let mut turns = slots.join_all().await;
+            turns.sort_unstable();
+            let led = turns.iter().filter(|turn| **turn == "led").count() as u64;
+            assert_eq!(led, 4 - items, "{turns:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_goes_away_passes_the_lead_on() {
+        let (feed, stop) = (Arc::new(Feed::default()), CancellationToken::new());
+        let Some(Turn::Lead(lead)) = feed.turn(&stop).await else { panic!("nobody leads") };
+        let slots = slots(&feed, &stop, 3);
+        yield_now().await;
+        drop(lead);
+        assert_eq!(slots.join_all().await, ["led"; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_stop_reaches_all_who_wait() {
+        let (feed, stop) = (Arc::new(Feed::default()), CancellationToken::new());
+        let Some(Turn::Lead(_lead)) = feed.turn(&stop).await else { panic!("nobody leads") };
+        let slots = slots(&feed, &stop, 3);
+        yield_now().await;
+        stop.cancel();
+        assert_eq!(slots.join_all().await, ["stopped"; 3]);
+        assert_eq!(feed.state().idle, 0);
+    }
+}
