@@ -40,6 +40,10 @@ pub(crate) struct Reservation {
 }
 
 /// What a slot is to do next.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are items, and a box would cost each one"
+)]
 #[derive(Debug)]
 pub(crate) enum Turn<'a> {
     Run(Item),

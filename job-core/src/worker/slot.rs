@@ -297,10 +297,9 @@ impl Run<'_> {
             }
         };
         self.log(job, id, attempt, &ran, &settlement);
-        if let Err(Unsettled::Failed) = self.settle(settlement).await {
-            if marked {
-                served.survived().remember(seen.message_id, seen.count);
-            }
+        let settled = self.settle(settlement).await;
+        if marked && matches!(settled, Err(Unsettled::Failed)) {
+            served.survived().remember(seen.message_id, seen.count);
         }
     }
 

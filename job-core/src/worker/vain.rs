@@ -47,10 +47,10 @@ impl Survived {
     pub(crate) fn remember(&mut self, message: &MessageId, count: Option<u32>) {
         self.counts.insert(message.clone(), count.unwrap_or(0));
         self.order.push_back(message.clone());
-        if self.order.len() > VainDeletes::MOST {
-            if let Some(oldest) = self.order.pop_front() {
-                self.counts.remove(&oldest);
-            }
+        if self.order.len() > VainDeletes::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.counts.remove(&oldest);
         }
     }
 
@@ -74,5 +74,19 @@ mod tests {
         assert!(!vain.contains(&0.into()));
         assert!(vain.contains(&1.into()) && vain.contains(&(VainDeletes::MOST as u64).into()));
         assert_eq!(vain.known.len(), VainDeletes::MOST);
+    }
+    #[test]
+    fn a_survived_start_is_remembered_once() {
+        let mut survived = Survived::default();
+        assert_eq!(survived.take(&1.into()), None);
+        survived.remember(&1.into(), Some(7));
+        survived.remember(&2.into(), None);
+        assert_eq!(survived.take(&1.into()), Some(7));
+        assert_eq!(survived.take(&1.into()), None);
+        for n in 0..2 * VainDeletes::MOST as u64 {
+            survived.remember(&n.into(), Some(1));
+        }
+        assert!(survived.counts.len() <= VainDeletes::MOST);
+        assert!(survived.order.len() <= VainDeletes::MOST);
     }
 }
