@@ -1,8 +1,7 @@
 //! One slot of a queue: takes a message, runs its job, settles it, takes the next.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -21,9 +20,9 @@ use super::settle::Unsettled;
 use crate::backend::{Delivery, MessageId};
 use crate::context::About;
 use crate::decide::{self, Admission, Gone, Refusal, Rules, Seen, Settlement, raw};
-use crate::envelope::{Envelope, error_text};
+use crate::envelope::Envelope;
 use crate::handler::Prepared;
-use crate::pipeline::catch_panic::Panicked;
+use crate::pipeline::catch_panic::{Panicked, catch, speakable};
 use crate::pipeline::{Call, JobService};
 use crate::{BoxError, JobContext, JobId, Outcome, PoisonReason};
 
@@ -82,27 +81,6 @@ impl Ran {
             outcome => Self::Outcome(outcome),
         }
     }
-}
-
-/// The error, unless it panics when it is shown.
-fn speakable(error: BoxError) -> BoxError {
-    match catch_unwind(AssertUnwindSafe(|| error_text(&error))) {
-        Ok(_) => error,
-        Err(payload) => {
-            let _ = Panicked::from(payload);
-            "the error panics when it is shown".into()
-        }
-    }
-}
-
-/// Turns a panic into an error.
-async fn catch<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(poll) => poll.map(Ok),
-        Err(payload) => Poll::Ready(Err(Panicked::from(payload))),
-    })
-    .await
 }
 
 impl Slot {
