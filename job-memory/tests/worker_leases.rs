@@ -512,6 +512,53 @@ async fn where_bodies_cannot_be_rewritten_a_retry_is_a_new_message() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_cannot_be_sent_anew_or_to_poison_comes_again_after_its_lease() {
+    let mut capabilities = job_memory::MemoryBackend::new().capabilities().clone();
+    capabilities.replace = false;
+    let backend = job_memory::MemoryBackend::with_capabilities(capabilities);
+    create(&backend, WORK).await;
+    let spy = Spy::new(backend);
+    let (script, mut heard) = obedient();
+    // Neither of them is ever begun, so no timeout ends its lease.
+    put_job(&spy, &with(job("a"), "delay_left_ms", json!(1000))).await;
+    put(&spy, WORK, "rubbish").await;
+    let begin = Instant::now();
+    spy.rule(move |request| match request.op {
+        Op::Send if begin.elapsed() < SECOND => Fate::Refuse(ErrorKind::Other),
+        _ => Fate::Pass,
+    });
+    let worker = Running::new(builder(spy.clone(), script).queue(queue()));
+    let run = heard.next().await;
+    assert!((LEASE..LEASE + 10 * SECOND).contains(&run.at), "{run:?}");
+    drained(&spy, WORK).await;
+    assert_eq!(only(poisoned(&spy).await)["poison"]["reason"], "undecodable");
+    let report = worker.stop().await;
+    assert_eq!((report.settle_failed(), report.completed(), report.poisoned()), (2, 1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_anew_is_not_run_twice_though_its_lease_was_lost_meanwhile() {
+    let mut capabilities = job_memory::MemoryBackend::new().capabilities().clone();
+    capabilities.replace = false;
+    let backend = job_memory::MemoryBackend::with_capabilities(capabilities);
+    create(&backend, WORK).await;
+    let spy = Spy::new(backend);
+    let (script, mut heard) =
+        told(|_, cx| async move { if cx.attempt() == 1 { Err("again".into()) } else { Ok(()) } });
+    put_jobs(&spy, ["a"]).await;
+    spy.rule(|request| match request.op {
+        Op::Send if request.nth == 1 => Fate::Slow(LEASE / 2),
+        Op::Renew => Fate::Refuse(ErrorKind::LeaseLost),
+        _ => Fate::Pass,
+    });
+    let worker = Running::new(builder(spy.clone(), script).queue(queue()));
+    drained(&spy, WORK).await;
+    assert_eq!(heard.take(2).await, [("a".to_owned(), 1), ("a".to_owned(), 2)]);
+    heard.nothing();
+    assert_eq!(worker.stop().await.completed(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panicking_backoff_leaves_the_slot_and_the_job_alive() {
     static PANIC: AtomicBool = AtomicBool::new(true);
     let backend = memory().await;
