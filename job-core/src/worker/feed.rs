@@ -15,13 +15,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::lease::LeaseKey;
 use super::rate::Ticket;
-use crate::backend::Delivery;
+use crate::decide::Message;
 use crate::pipeline::JobService;
 
 /// A message that was received for a slot.
 #[derive(Debug)]
 pub(crate) struct Item {
-    pub(crate) delivery: Delivery,
+    pub(crate) message: Message,
     pub(crate) lease: LeaseKey,
     pub(crate) server_now: SystemTime,
     pub(crate) received_at: Instant,
@@ -175,7 +175,7 @@ mod tests {
     use tokio::task::{JoinSet, yield_now};
 
     use super::*;
-    use crate::backend::Receipt;
+    use crate::backend::{Delivery, Receipt};
     use crate::worker::lease::Leases;
     use crate::{QueueName, pipeline};
 
@@ -186,7 +186,7 @@ mod tests {
             Leases::new(std::time::Duration::from_secs(60)).enter([receipt.clone()], now)[0];
         let service = pipeline::stack();
         Item {
-            delivery: Delivery::new(receipt, SystemTime::UNIX_EPOCH, "".into()),
+            message: Message::split(Delivery::new(receipt, SystemTime::UNIX_EPOCH, "".into())).0,
             lease,
             server_now: SystemTime::UNIX_EPOCH,
             received_at: now,

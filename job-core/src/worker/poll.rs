@@ -12,6 +12,7 @@ use super::feed::{Item, Lead, Reservation};
 use super::rate::Ticket;
 use super::served::Served;
 use crate::backend::{BackendError, Batch, ErrorKind, ReceiveRequest};
+use crate::decide::Message;
 use crate::pipeline::JobService;
 
 /// The waits after failed receives double from the first to the second of these.
@@ -125,15 +126,16 @@ impl Served {
         }
         self.counters.received.add(deliveries.len() as u64);
         reserved.truncate(deliveries.len());
-        let receipts = deliveries.iter().map(|delivery| delivery.receipt.clone());
+        let (messages, receipts): (Vec<_>, Vec<_>) =
+            deliveries.into_iter().map(Message::split).unzip();
         let leases = self.leases.enter(receipts, sent_at);
         let received_at = Instant::now();
-        deliveries
+        messages
             .into_iter()
             .zip(leases)
             .zip(reserved)
-            .map(|((delivery, lease), reservation)| Item {
-                delivery,
+            .map(|((message, lease), reservation)| Item {
+                message,
                 lease,
                 server_now,
                 received_at,

@@ -17,9 +17,9 @@ use super::lease::LeaseKey;
 use super::rate::Ticket;
 use super::served::Served;
 use super::settle::Unsettled;
-use crate::backend::{Delivery, MessageId};
+use crate::backend::MessageId;
 use crate::context::About;
-use crate::decide::{self, Admission, Gone, Refusal, Rules, Seen, Settlement, raw};
+use crate::decide::{self, Admission, Gone, Message, Refusal, Rules, Seen, Settlement, raw};
 use crate::envelope::Envelope;
 use crate::handler::Prepared;
 use crate::pipeline::catch_panic::{Panicked, catch, speakable};
@@ -139,24 +139,24 @@ impl Slot {
 
     async fn process(&mut self, item: Item) {
         let served = Arc::clone(&self.served);
-        let Item { delivery, lease, server_now, received_at, reservation } = item;
+        let Item { message, lease, server_now, received_at, reservation } = item;
         self.current = Some(lease);
-        let delivery = served.without_survived_mark(delivery);
+        let message = served.without_survived_mark(message);
         let seen = Seen {
             queue: &served.plan.name,
-            message_id: &delivery.message_id,
-            count: delivery.count,
-            inserted_at: delivery.inserted_at,
+            message_id: &message.message_id,
+            count: message.count,
+            inserted_at: message.inserted_at,
             now: server_now,
         };
-        if served.vain().contains(&delivery.message_id) {
+        if served.vain().contains(&message.message_id) {
             debug!(queue = %seen.queue, message_id = %seen.message_id, "deleting a finished job that came again");
-            self.finish(lease, &delivery).await;
+            self.finish(lease, &message).await;
             return;
         }
         let Reservation { service, permit, ticket } = reservation;
-        let (served, delivery) = (&*served, &delivery);
-        let run = Run { slot: self, served, delivery, seen, received_at, lease, ticket };
+        let (served, message) = (&*served, &message);
+        let run = Run { slot: self, served, message, seen, received_at, lease, ticket };
         match &served.plan.raw {
             Some(job) => run.raw(job, service).await,
             None => run.enveloped(service).await,
@@ -165,8 +165,8 @@ impl Slot {
     }
 
     /// The message is to be deleted, in company where the backend takes several.
-    async fn finish(&mut self, lease: LeaseKey, delivery: &Delivery) {
-        self.finished.push((lease, delivery.message_id.clone()));
+    async fn finish(&mut self, lease: LeaseKey, message: &Message) {
+        self.finished.push((lease, message.message_id.clone()));
         if self.finished.len() >= GROUP.min(self.served.capabilities.max_delete) {
             self.flush().await;
         }
@@ -175,17 +175,17 @@ impl Slot {
 
 impl Served {
     /// The message without the mark of a start that is known not to have ended in a crash.
-    fn without_survived_mark(&self, mut delivery: Delivery) -> Delivery {
-        let survived = self.survived().take(&delivery.message_id);
+    fn without_survived_mark(&self, mut message: Message) -> Message {
+        let survived = self.survived().take(&message.message_id);
         let unmarked = survived.and_then(|count| {
-            let mut envelope = Envelope::decode(&delivery.body).ok()?;
+            let mut envelope = Envelope::decode(&message.body).ok()?;
             envelope.history.started.take_if(|mark| mark.count == count)?;
             envelope.encode().ok()
         });
         if let Some(body) = unmarked {
-            delivery.body = body;
+            message.body = body;
         }
-        delivery
+        message
     }
 }
 
@@ -193,7 +193,7 @@ impl Served {
 struct Run<'a> {
     slot: &'a mut Slot,
     served: &'a Served,
-    delivery: &'a Delivery,
+    message: &'a Message,
     seen: Seen<'a>,
     received_at: Instant,
     lease: LeaseKey,
@@ -202,15 +202,14 @@ struct Run<'a> {
 
 impl Run<'_> {
     async fn enveloped(mut self, service: JobService) {
-        let Self { served, delivery, seen, .. } = self;
+        let Self { served, message, seen, .. } = self;
         if served.shutdown.is_stopping() {
             return self.give_back_unstarted().await;
         }
         let rules: Rules = served.rules;
         let capabilities = &served.capabilities;
         let find = |name: &str| served.plan.jobs.find(name);
-        let admission =
-            decide::admit(delivery, seen, find, rules, capabilities, &mut self.slot.rng);
+        let admission = decide::admit(message, seen, find, rules, capabilities, &mut self.slot.rng);
         let (envelope, job, mark) = match admission {
             Admission::Run { envelope, job, mark } => (envelope, job, mark),
             Admission::Settle(settlement, refusal) => {
@@ -233,7 +232,7 @@ impl Run<'_> {
             if served.shutdown.is_stopping() {
                 // The mark goes, or the next delivery would take this for a crash.
                 let (outcome, rng) = (Outcome::GivenBack, &mut self.slot.rng);
-                let (verbatim, policy) = (&delivery.body, job.policy);
+                let (verbatim, policy) = (&message.body, job.policy);
                 let settlement =
                     decide::decide(envelope, verbatim, seen, &outcome, policy, capabilities, rng);
                 let _ = self.settle(settlement).await;
@@ -253,7 +252,7 @@ impl Run<'_> {
         let (id, attempt) = (start.id, start.attempt);
         let ran = self.start(&start, service).await;
         let seen = Seen { now: self.now(), ..seen };
-        let verbatim = &delivery.body;
+        let verbatim = &message.body;
         let rng = &mut self.slot.rng;
         let settlement = match &ran {
             Ran::LeaseLost => return self.forget().await,
@@ -282,27 +281,27 @@ impl Run<'_> {
     }
 
     async fn raw(mut self, job: &JobEntry, service: JobService) {
-        let Self { served, delivery, seen, .. } = self;
+        let Self { served, message, seen, .. } = self;
         let (name, policy) = (job.registration.name, job.policy);
         let capabilities = &served.capabilities;
         if served.shutdown.is_stopping() {
             return self.give_back_unstarted().await;
         }
         let id = JobId::for_message(seen.queue, seen.message_id);
-        if let Some(settlement) = raw::admit(delivery, name, seen, policy, capabilities) {
+        if let Some(settlement) = raw::admit(message, name, seen, policy, capabilities) {
             let refusal = Refusal { id: Some(id), name: Some(name.to_owned()), problem: None };
             self.log_refusal(&settlement, &refusal);
             let _ = self.settle(settlement).await;
             return;
         }
         let attempt = raw::attempt(seen);
-        let start = std::str::from_utf8(&delivery.body).map(|args| Start {
+        let start = std::str::from_utf8(&message.body).map(|args| Start {
             id,
             job,
             args,
             attempt,
             max_attempts: policy.max_attempts,
-            enqueued_at: delivery.inserted_at,
+            enqueued_at: message.inserted_at,
             meta: Default::default(),
         });
         let ran = match &start {
@@ -314,10 +313,10 @@ impl Run<'_> {
         let settlement = match &ran {
             Ran::LeaseLost => return self.forget().await,
             Ran::Outcome(outcome) => {
-                raw::decide(delivery, name, seen, outcome, policy, capabilities, rng)
+                raw::decide(message, name, seen, outcome, policy, capabilities, rng)
             }
             Ran::Misfit(problem) => {
-                raw::misfit(delivery, name, seen, problem.clone(), policy, capabilities, rng)
+                raw::misfit(message, name, seen, problem.clone(), policy, capabilities, rng)
             }
         };
         self.log(job, id, attempt, &ran, &settlement);
@@ -403,9 +402,9 @@ impl Run<'_> {
 
     /// Received, and then the worker was asked to stop.
     async fn give_back_unstarted(mut self) {
-        let Self { served, delivery, seen, .. } = self;
+        let Self { served, message, seen, .. } = self;
         let release = Settlement::Release { delay: Duration::ZERO, why: decide::Later::GiveBack };
-        let settlement = match Envelope::decode(&delivery.body) {
+        let settlement = match Envelope::decode(&message.body) {
             // With its deliveries accounted for, or the next one would look like a crash.
             Ok(envelope) if served.plan.raw.is_none() && envelope.poison.is_none() => {
                 decide::give_back_unstarted(envelope, seen, &served.capabilities)
@@ -430,10 +429,10 @@ impl Run<'_> {
     async fn settle(&mut self, settlement: Settlement) -> Result<(), Unsettled> {
         if let Settlement::Delete(Gone::Done) = settlement {
             self.served.counters.completed.increment();
-            self.slot.finish(self.lease, self.delivery).await;
+            self.slot.finish(self.lease, self.message).await;
             return Ok(());
         }
-        self.served.settle(self.lease, &self.delivery.message_id, settlement).await
+        self.served.settle(self.lease, &self.message.message_id, settlement).await
     }
 
     /// The server's time now, by the clock that no adjustment of this machine's can move.
