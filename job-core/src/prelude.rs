@@ -11,7 +11,8 @@ use std::time::Duration;
 #[cfg(feature = "macros")]
 pub use crate::job;
 pub use crate::{
-    Backoff, Client, Data, Job, JobContext, JobError, JobId, Queue, QueueName, ResultExt, Worker,
+    Backoff, Client, Data, Handler, Job, JobContext, JobError, JobId, PoisonReason, Queue,
+    QueueName, ResultExt, Worker, WorkerHandle,
 };
 
 /// One second.

@@ -181,13 +181,13 @@ async fn a_wrong_call_is_an_error_and_sends_nothing() {
     let deep = (0..200).fold(serde_json::json!(CANARY), |inner, _| serde_json::json!([inner]));
     let keyed = Keyed { map: [((CANARY.to_owned(), 1), 1)].into() };
     let wrong = [
-        (greet().queue("Bad Queue"), "no queue can have that name"),
-        (greet().queue("x".repeat(57)), "no queue can have that name"),
+        (greet().queue("Bad Queue"), "no queue can have its queue's name"),
+        (greet().queue("x".repeat(57)), "no queue can have its queue's name"),
         (greet().queue("mail-poison"), "no job is run from there"),
         (greet().max_attempts(0), "max_attempts is 0; allow at least 1"),
         (greet().expires_in(Duration::ZERO), "expires_in is zero"),
         (greet().expires_in(SECOND).delay(SECOND), "would never run"),
-        (client.enqueue(Misnamed), "no queue can have that name"),
+        (client.enqueue(Misnamed), "no queue can have its queue's name"),
         (client.enqueue(Misnamed).queue("fine").delay(SECOND), "would never run"),
         (client.enqueue(keyed), "cannot be serialised"),
         (client.enqueue(Deep { value: deep }), "nested deeper than 127"),

@@ -203,7 +203,7 @@ impl fmt::Display for Invalid {
                 "its args are nested deeper than 127 levels, which no worker would read; make \
                  them flatter, or enqueue a reference to them",
             ),
-            Self::QueueName(_) => f.write_str("no queue can have that name; choose another"),
+            Self::QueueName(error) => write!(f, "no queue can have its queue's name: {error}"),
             Self::PoisonQueue(queue) => write!(
                 f,
                 "`{queue}` is a poison queue, and no job is run from there; enqueue it to the \

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::lease::LeaseKey;
+use super::lease::Lease;
 use super::rate::Ticket;
 use crate::decide::Message;
 use crate::pipeline::JobService;
@@ -22,7 +22,7 @@ use crate::pipeline::JobService;
 #[derive(Debug)]
 pub(crate) struct Item {
     pub(crate) message: Message,
-    pub(crate) lease: LeaseKey,
+    pub(crate) lease: Lease,
     pub(crate) server_now: SystemTime,
     pub(crate) received_at: Instant,
     pub(crate) reservation: Reservation,
@@ -182,8 +182,8 @@ mod tests {
     fn item(n: u64) -> Item {
         let receipt = Receipt::new(QueueName::new("mail").unwrap(), n, n);
         let now = Instant::now();
-        let lease =
-            Leases::new(std::time::Duration::from_secs(60)).enter([receipt.clone()], now)[0];
+        let leases = Arc::new(Leases::new(std::time::Duration::from_secs(60)));
+        let lease = leases.enter([receipt.clone()], now).remove(0);
         let service = pipeline::stack();
         Item {
             message: Message::split(Delivery::new(receipt, SystemTime::UNIX_EPOCH, "".into())).0,

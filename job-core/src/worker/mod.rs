@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, info, warn};
 
 use self::builder::Plan;
@@ -39,12 +39,16 @@ use self::served::{Pace, Served};
 use self::shutdown::Shutdown;
 pub use self::shutdown::WorkerHandle;
 use self::slot::Slot;
-use crate::backend::{BackendError, ErrorKind, QueueSpec};
+use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
 use crate::pipeline::JobService;
+use crate::pipeline::catch_panic::catch;
 use crate::{Client, QueueName};
 
 /// How long, after the grace time, cancelled jobs have to be gone and given back.
 const LAST_MOMENTS: Duration = Duration::from_millis(1500);
+
+/// How long to wait for an answer when a queue is made.
+const CREATE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs jobs.
 ///
@@ -136,7 +140,7 @@ impl Worker {
         let mut keeper = JoinSet::new();
         let mut slots = JoinSet::new();
         if let Some(queue) = queues.first() {
-            keeper.spawn(LeaseKeeper::new(&queue.backend, leases).run());
+            keeper.spawn(keep_leases(Arc::clone(&queue.backend), leases));
         }
         for queue in &queues {
             for _ in 0..queue.plan.settings.concurrency {
@@ -170,6 +174,14 @@ impl Worker {
         let report = counters.report();
         info!(%report, "worker has stopped");
         Ok(report)
+    }
+}
+
+/// Keeps leases, whatever panics: without a keeper every job longer than a lease would run twice.
+async fn keep_leases(backend: Arc<dyn Backend>, leases: Vec<Arc<Leases>>) {
+    while let Err(panicked) = catch(LeaseKeeper::new(&backend, leases.clone()).run()).await {
+        error!(%panicked, "the keeper of leases panicked; starting it again");
+        sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -240,7 +252,9 @@ async fn create_queues(plan: &Plan) -> Result<(), WorkerError> {
 async fn create_queue(plan: &Plan, name: &QueueName, spec: &QueueSpec) -> Result<(), WorkerError> {
     let mut wait = Duration::from_millis(250);
     loop {
-        let error = match plan.shared.client.backend().create_queue(name, spec).await {
+        let created = plan.shared.client.backend().create_queue(name, spec);
+        let created = timeout(CREATE_LIMIT, created).await;
+        let error = match created.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };

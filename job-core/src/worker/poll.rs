@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tower_service::Service;
 use tracing::{debug, error, warn};
 
@@ -40,7 +40,10 @@ impl Served {
             let request = ReceiveRequest::new(self.plan.name.clone())
                 .max(reserved.len())
                 .lease(self.leases.lease());
-            match self.backend.receive(request).await {
+            // The backend is to answer in time by itself. Should it not, the queue must not wait
+            // for ever; what it has leased comes again.
+            let answer = timeout(self.receive_limit(), self.backend.receive(request)).await;
+            match answer.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
                 Ok(batch) if batch.deliveries.is_empty() => {
                     drop(reserved);
                     self.idle().await;
@@ -55,6 +58,11 @@ impl Served {
                 }
             }
         }
+    }
+
+    /// A quarter of the lease, so that what comes late is still worth starting.
+    fn receive_limit(&self) -> Duration {
+        (self.leases.lease() / 4).max(Duration::from_secs(1))
     }
 
     fn paused(&self) -> Option<Instant> {

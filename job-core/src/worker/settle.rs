@@ -11,7 +11,7 @@ use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
 use tracing::{error, warn};
 
-use super::lease::{Held, LeaseKey};
+use super::lease::{Held, Lease, LeaseLost};
 use super::served::Served;
 use crate::QueueName;
 use crate::backend::{BackendError, ErrorKind, ItemResult, MessageId, Outgoing, Receipt};
@@ -33,7 +33,7 @@ impl Served {
     /// Carries a settlement out and counts it.
     pub(super) async fn settle(
         &self,
-        lease: LeaseKey,
+        lease: Lease,
         message: &MessageId,
         settlement: Settlement,
     ) -> Result<(), Unsettled> {
@@ -87,61 +87,54 @@ impl Served {
         }
     }
 
-    async fn take(&self, lease: LeaseKey) -> Result<Held, Unsettled> {
-        self.leases.take(lease).await.map_err(|_| Unsettled::LeaseLost)
-    }
-
     /// Deletes several finished messages in one request.
-    pub(super) async fn delete_group(&self, group: Vec<(LeaseKey, MessageId)>) {
-        if let [(lease, message)] = &*group {
-            if let Err(unsettled) = self.delete(*lease, message).await {
-                self.count_unsettled(&unsettled);
-            }
-            return;
-        }
-        let mut held = Vec::with_capacity(group.len());
-        let mut receipts = Vec::with_capacity(group.len());
-        for (lease, message) in group {
-            match self.take(lease).await {
+    pub(super) async fn delete_group(&self, group: Vec<(Lease, MessageId)>) {
+        let (leases, messages): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+        let mut undeleted = Undeleted { served: self, messages };
+        let mut deadlines = Vec::with_capacity(leases.len());
+        let mut receipts = Vec::with_capacity(leases.len());
+        for lease in leases {
+            match lease.take().await {
                 Ok(Held { receipt, deadline }) => {
-                    held.push((deadline, message));
+                    deadlines.push(deadline);
                     receipts.push(receipt);
                 }
-                Err(unsettled) => {
-                    self.vain().remember(message);
-                    self.count_unsettled(&unsettled);
-                }
+                Err(lost) => self.count_unsettled(&lost.into()),
             }
         }
-        if receipts.is_empty() {
+        let Some(first) = deadlines.iter().min() else {
             return;
-        }
-        let results = self.backend.delete(&receipts).await;
+        };
+        let until = at_least(*first);
+        let results = match timeout_at(until, self.backend.delete(&receipts)).await {
+            Ok(results) => results,
+            Err(_) => receipts.iter().map(|_| Err(ErrorKind::Timeout.into())).collect(),
+        };
         let results = results.into_iter().chain(std::iter::repeat_with(|| Err(no_result())));
-        for (((deadline, message), receipt), result) in held.into_iter().zip(receipts).zip(results)
-        {
-            if let Err(error) = result {
-                let held = Held { receipt, deadline };
-                let retried = self.delete_held(held, &message, Some(error)).await;
-                if let Err(unsettled) = retried {
-                    self.count_unsettled(&unsettled);
+        for ((deadline, receipt), result) in deadlines.into_iter().zip(receipts).zip(results) {
+            let message = receipt.message_id().clone();
+            match result {
+                Ok(()) => undeleted.forget(&message),
+                Err(error) => {
+                    let held = Held { receipt, deadline };
+                    match self.delete_held(held, &message, Some(error)).await {
+                        Ok(()) => undeleted.forget(&message),
+                        Err(unsettled) => self.count_unsettled(&unsettled),
+                    }
                 }
             }
         }
     }
 
-    async fn delete(&self, lease: LeaseKey, message: &MessageId) -> Result<(), Unsettled> {
-        match self.take(lease).await {
-            Ok(held) => self.delete_held(held, message, None).await,
-            Err(unsettled) => {
-                self.vain().remember(message.clone());
-                Err(unsettled)
-            }
-        }
+    async fn delete(&self, lease: Lease, message: &MessageId) -> Result<(), Unsettled> {
+        let mut undeleted = Undeleted { served: self, messages: vec![message.clone()] };
+        let held = lease.take().await?;
+        self.delete_held(held, message, None).await?;
+        undeleted.forget(message);
+        Ok(())
     }
 
-    /// Deletes, after a first try that failed with `earlier`, if there was one. What cannot be
-    /// deleted is remembered, so that its redelivery is not run again.
+    /// Deletes, after a first try that failed with `earlier`, if there was one.
     async fn delete_held(
         &self,
         held: Held,
@@ -161,21 +154,20 @@ impl Served {
                 .await
             }
         };
-        let outcome = match result {
+        match result {
             Ok(()) => Ok(()),
-            // The answer to an earlier try was lost: it had worked.
-            Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(()),
+            // The answer to an earlier try was lost: most likely it had worked.
+            Err(failed) if failed.is_lease_lost() && failed.uncertain => {
+                self.vain().remember(message.clone());
+                Ok(())
+            }
             Err(failed) => Err(self.unsettled(failed, "deleting a finished job")),
-        };
-        if outcome.is_err() {
-            self.vain().remember(message.clone());
         }
-        outcome
     }
 
     async fn rewrite(
         &self,
-        lease: LeaseKey,
+        lease: Lease,
         message: &MessageId,
         body: Bytes,
         delay: Duration,
@@ -183,10 +175,10 @@ impl Served {
         if !self.capabilities.replace {
             let outgoing = Outgoing::new(body).delay(delay);
             let what = "putting a job off";
-            self.send_while_held(lease, &self.plan.name, outgoing, what).await?;
+            self.send(&self.plan.name, outgoing, what).await?;
             return self.delete(lease, message).await;
         }
-        let held = self.take(lease).await?;
+        let held = lease.take().await?;
         let replaced = persist(held.deadline, false, || {
             self.backend.replace(&held.receipt, body.clone(), delay)
         });
@@ -202,8 +194,8 @@ impl Served {
         }
     }
 
-    async fn release(&self, lease: LeaseKey, delay: Duration) -> Result<(), Unsettled> {
-        let held = self.take(lease).await?;
+    async fn release(&self, lease: Lease, delay: Duration) -> Result<(), Unsettled> {
+        let held = lease.take().await?;
         self.release_held(held, delay).await
     }
 
@@ -221,7 +213,7 @@ impl Served {
     /// id, but loses nothing and runs nothing again.
     async fn move_to_poison(
         &self,
-        lease: LeaseKey,
+        lease: Lease,
         message: &MessageId,
         fence: Option<Bytes>,
         copy: Bytes,
@@ -232,36 +224,20 @@ impl Served {
         };
         let (poison, copy) = (&self.plan.poison, Outgoing::new(copy));
         let what = "moving a job to the poison queue";
-        self.send_while_held(lease, poison, copy, what).await?;
+        self.send(poison, copy, what).await?;
         self.counters.poisoned.increment();
         self.delete(lease, message).await
     }
 
-    /// Sends what is to be in the place of a message, whose lease is kept meanwhile, and let go
-    /// if that fails.
-    async fn send_while_held(
-        &self,
-        lease: LeaseKey,
-        queue: &QueueName,
-        outgoing: Outgoing,
-        what: &'static str,
-    ) -> Result<(), Unsettled> {
-        if let Err(failed) = self.send(queue, outgoing).await {
-            self.take(lease).await?;
-            return Err(self.unsettled(failed, what));
-        }
-        Ok(())
-    }
-
-    /// Rewrites the body and keeps the lease, under a new key. A body that is too large is left
+    /// Rewrites the body and goes on holding the message, under a new lease. A body that is too large is left
     /// as it is.
     pub(super) async fn hold_with(
         &self,
-        lease: LeaseKey,
+        lease: Lease,
         body: Bytes,
         what: &'static str,
-    ) -> Result<LeaseKey, Unsettled> {
-        let held = self.take(lease).await?;
+    ) -> Result<Lease, Unsettled> {
+        let held = lease.take().await?;
         let length = self.leases.lease();
         let mut sent_at = Instant::now();
         let replaced = persist(held.deadline, false, || {
@@ -278,17 +254,23 @@ impl Served {
         }
     }
 
-    fn enter(&self, receipt: Receipt, sent_at: Instant) -> LeaseKey {
-        self.leases.enter([receipt], sent_at)[0]
+    fn enter(&self, receipt: Receipt, sent_at: Instant) -> Lease {
+        self.leases.enter([receipt], sent_at).remove(0)
     }
 
-    /// Sends for as long as a lease lasts; the caller's own lease is renewed meanwhile.
-    async fn send(&self, queue: &QueueName, message: Outgoing) -> Result<(), Failed> {
+    /// Sends what is to be in the place of a message, for as long as a lease lasts; the message's
+    /// own lease is renewed meanwhile.
+    async fn send(
+        &self,
+        queue: &QueueName,
+        message: Outgoing,
+        what: &'static str,
+    ) -> Result<(), Unsettled> {
         let messages = [message];
         let until = Instant::now() + self.leases.lease();
-        persist(until, false, || async { only(self.backend.send(queue, &messages).await) })
-            .await
-            .map(|_| ())
+        let sent =
+            persist(until, false, || async { only(self.backend.send(queue, &messages).await) });
+        sent.await.map(drop).map_err(|failed| self.unsettled(failed, what))
     }
 
     /// Logs a failure for good and pauses the queue if access was denied.
@@ -310,6 +292,34 @@ impl Served {
             _ => warn!(%queue, %error, "{what} failed; it comes again when its lease ends"),
         }
         Unsettled::Failed
+    }
+}
+
+impl From<LeaseLost> for Unsettled {
+    fn from(_: LeaseLost) -> Self {
+        Self::LeaseLost
+    }
+}
+
+/// Messages that are to be gone. Those that still are not when this is dropped, however that comes
+/// about, are remembered, so that their redelivery is deleted and not run again.
+struct Undeleted<'a> {
+    served: &'a Served,
+    messages: Vec<MessageId>,
+}
+
+impl Undeleted<'_> {
+    fn forget(&mut self, message: &MessageId) {
+        self.messages.retain(|own| own != message);
+    }
+}
+
+impl Drop for Undeleted<'_> {
+    fn drop(&mut self) {
+        if !self.messages.is_empty() {
+            let mut vain = self.served.vain();
+            self.messages.drain(..).for_each(|message| vain.remember(message));
+        }
     }
 }
 
@@ -340,7 +350,7 @@ where
     Fut: Future<Output = Result<T, BackendError>>,
 {
     let uncertain = AtomicBool::new(uncertain);
-    let until = deadline.max(Instant::now() + Duration::from_secs(2));
+    let until = at_least(deadline);
     let backoff = ExponentialBuilder::default()
         .with_min_delay(Duration::from_millis(100))
         .with_max_delay(Duration::from_secs(2))
@@ -362,6 +372,11 @@ where
         }),
         Err(_) => Err(Failed { error: None, uncertain: true }),
     }
+}
+
+/// Until when to try: 2 s at least.
+fn at_least(deadline: Instant) -> Instant {
+    deadline.max(Instant::now() + Duration::from_secs(2))
 }
 
 /// The result of a request of one item.

@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use super::feed::{Item, Reservation, Turn};
 use super::jobs::JobEntry;
-use super::lease::LeaseKey;
+use super::lease::Lease;
 use super::rate::Ticket;
 use super::served::Served;
 use super::settle::Unsettled;
@@ -40,10 +40,8 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 pub(crate) struct Slot {
     served: Arc<Served>,
     rng: fastrand::Rng,
-    /// What it is busy with.
-    current: Option<LeaseKey>,
     /// Finished, and not yet deleted. Never kept while a job waits for anything.
-    finished: Vec<(LeaseKey, MessageId)>,
+    finished: Vec<(Lease, MessageId)>,
 }
 
 /// What a run needs to know about its job.
@@ -85,7 +83,7 @@ impl Ran {
 
 impl Slot {
     pub(crate) fn new(served: Arc<Served>) -> Self {
-        Self { served, rng: fastrand::Rng::new(), current: None, finished: Vec::new() }
+        Self { served, rng: fastrand::Rng::new(), finished: Vec::new() }
     }
 
     /// Runs jobs until the worker stops and nothing is left to give back.
@@ -96,9 +94,6 @@ impl Slot {
     pub(crate) async fn run(mut self) {
         while let Err(panicked) = catch(self.serve()).await {
             error!(queue = %self.served.plan.name, %panicked, "a slot of the worker panicked");
-            if let Some(lease) = self.current.take() {
-                self.served.leases.abandon(lease);
-            }
             sleep(AFTER_PANIC).await;
         }
     }
@@ -120,7 +115,6 @@ impl Slot {
                 Some(Turn::Lead(lead)) => served.lead(lead).await,
                 None => break,
             }
-            self.current = None;
             // Where backend and jobs never wait, nothing else would let other tasks run.
             consume_budget().await;
         }
@@ -140,7 +134,6 @@ impl Slot {
     async fn process(&mut self, item: Item) {
         let served = Arc::clone(&self.served);
         let Item { message, lease, server_now, received_at, reservation } = item;
-        self.current = Some(lease);
         let message = served.without_survived_mark(message);
         let seen = Seen {
             queue: &served.plan.name,
@@ -165,7 +158,7 @@ impl Slot {
     }
 
     /// The message is to be deleted, in company where the backend takes several.
-    async fn finish(&mut self, lease: LeaseKey, message: &Message) {
+    async fn finish(&mut self, lease: Lease, message: &Message) {
         self.finished.push((lease, message.message_id.clone()));
         if self.finished.len() >= GROUP.min(self.served.capabilities.max_delete) {
             self.flush().await;
@@ -196,7 +189,7 @@ struct Run<'a> {
     message: &'a Message,
     seen: Seen<'a>,
     received_at: Instant,
-    lease: LeaseKey,
+    lease: Lease,
     ticket: Option<Ticket>,
 }
 
@@ -228,7 +221,6 @@ impl Run<'_> {
                     return served.count_unsettled(&unsettled);
                 }
             }
-            self.slot.current = Some(self.lease);
             if served.shutdown.is_stopping() {
                 // The mark goes, or the next delivery would take this for a crash.
                 let (outcome, rng) = (Outcome::GivenBack, &mut self.slot.rng);
@@ -338,7 +330,7 @@ impl Run<'_> {
             };
         let now = Instant::now();
         let timeout = start.job.timeout;
-        if self.served.leases.begin(self.lease, now + timeout + self.served.grace).is_err() {
+        if self.lease.begin(now + timeout + self.served.grace).is_err() {
             return Ran::LeaseLost;
         }
         if let Some(ticket) = self.ticket.take() {
@@ -373,12 +365,12 @@ impl Run<'_> {
         if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await {
             return Ran::of(result);
         }
-        let lease = self.lease;
+        let lease = &self.lease;
         let wait = async move {
             let ran = tokio::select! {
                 biased;
                 result = &mut running => Ran::of(result),
-                () = served.leases.lost(lease) => {
+                () = lease.lost() => {
                     context.cancel();
                     Ran::LeaseLost
                 }
@@ -401,7 +393,7 @@ impl Run<'_> {
     }
 
     /// Received, and then the worker was asked to stop.
-    async fn give_back_unstarted(mut self) {
+    async fn give_back_unstarted(self) {
         let Self { served, message, seen, .. } = self;
         let release = Settlement::Release { delay: Duration::ZERO, why: decide::Later::GiveBack };
         let settlement = match Envelope::decode(&message.body) {
@@ -418,7 +410,7 @@ impl Run<'_> {
     async fn forget(self) {
         self.served.counters.lease_lost.increment();
         // Takes it off the book.
-        let _ = self.served.leases.take(self.lease).await;
+        let _ = self.lease.take().await;
         warn!(
             queue = %self.seen.queue,
             message_id = %self.seen.message_id,
@@ -426,7 +418,7 @@ impl Run<'_> {
         );
     }
 
-    async fn settle(&mut self, settlement: Settlement) -> Result<(), Unsettled> {
+    async fn settle(self, settlement: Settlement) -> Result<(), Unsettled> {
         if let Settlement::Delete(Gone::Done) = settlement {
             self.served.counters.completed.increment();
             self.slot.finish(self.lease, self.message).await;
@@ -468,7 +460,15 @@ impl Run<'_> {
             Ran::Outcome(outcome) => outcome,
             Ran::LeaseLost => return,
             Ran::Misfit(problem) => {
-                warn!(%queue, %id, job, attempt, problem, "the args do not fit; putting the job back");
+                match settlement {
+                    Settlement::Poison { reason, .. } => {
+                        warn!(%queue, %id, job, attempt, problem, %reason, "the args do not fit; to the poison queue");
+                    }
+                    later => {
+                        let delay = later.delay();
+                        warn!(%queue, %id, job, attempt, problem, ?delay, "the args do not fit; putting the job back");
+                    }
+                }
                 return;
             }
         };

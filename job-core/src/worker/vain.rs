@@ -45,6 +45,7 @@ pub(crate) struct Survived {
 impl Survived {
     /// The start in the delivery of that count was survived.
     pub(crate) fn remember(&mut self, message: &MessageId, count: Option<u32>) {
+        self.order.retain(|known| known != message);
         self.counts.insert(message.clone(), count.unwrap_or(0));
         self.order.push_back(message.clone());
         if self.order.len() > VainDeletes::MOST

@@ -1,9 +1,12 @@
 //! Leases: who holds the receipts, and who keeps them alive.
 //!
-//! [`Leases`] is the book of one queue: every receipt that the worker holds is in it, under a
-//! [`LeaseKey`], from the receive until it is taken to settle the message. Nothing else ever
-//! holds one, so a renewal and a settle can never race: [`Leases::take`] waits for a renewal in
-//! flight. The [`keeper`] renews what has been held for a third of its lease.
+//! [`Leases`] is the book of one queue: every receipt that the worker holds is in it, from the
+//! receive until it is taken to settle the message. Nothing else ever holds one, so a renewal and
+//! a settle can never race: [`Lease::take`] waits for a renewal in flight. The [`keeper`] renews
+//! what has been held for a third of its lease.
+//!
+//! A [`Lease`] is owned by whoever is to settle the message. Dropping it, as a panic does, lets
+//! the lease run out.
 //!
 //! Deadlines are measured on the monotonic clock, from the moment a request was *sent*.
 
@@ -11,7 +14,7 @@ mod keeper;
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -21,12 +24,12 @@ use tokio::time::Instant;
 pub(crate) use self::keeper::LeaseKeeper;
 use crate::backend::Receipt;
 
-/// A lease in the book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LeaseKey {
+/// A lease in the book, and the right to take its receipt out.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    leases: Arc<Leases>,
     index: usize,
-    /// Tells it from others that were in the same place of the book.
-    serial: u64,
+    taken: bool,
 }
 
 /// The lease is lost: somebody else may have the message.
@@ -52,10 +55,8 @@ pub(crate) struct Leases {
 #[derive(Debug)]
 struct Book {
     entries: Slab<Entry>,
-    /// Of the last that was entered.
-    serial: u64,
     /// Those to renew, by the time they are due. All leases of a queue are equally long, so that
-    /// is the order in which they were begun: a plain list, with no dead entries in it.
+    /// is nearly the order in which they were begun: a plain list, with no dead entries in it.
     first: Option<usize>,
     last: Option<usize>,
     /// Those that are not renewed any more, by the moment they end here. Few, if any.
@@ -66,7 +67,6 @@ struct Book {
 
 #[derive(Debug)]
 struct Entry {
-    serial: u64,
     receipt: Receipt,
     state: State,
     deadline: Instant,
@@ -95,7 +95,6 @@ impl Leases {
     pub(crate) fn new(lease: Duration) -> Self {
         let book = Book {
             entries: Slab::new(),
-            serial: 0,
             first: None,
             last: None,
             ending: BTreeSet::new(),
@@ -110,69 +109,16 @@ impl Leases {
 
     /// Enters leases that were begun by a request sent at `sent_at`.
     pub(crate) fn enter(
-        &self,
+        self: &Arc<Self>,
         receipts: impl IntoIterator<Item = Receipt>,
         sent_at: Instant,
-    ) -> Vec<LeaseKey> {
+    ) -> Vec<Lease> {
         let mut book = self.book();
-        receipts.into_iter().map(|receipt| book.enter(receipt, sent_at, self.lease)).collect()
-    }
-
-    /// A handler is about to run until `give_up_at` at the latest.
-    pub(crate) fn begin(&self, key: LeaseKey, give_up_at: Instant) -> Result<(), LeaseLost> {
-        let mut book = self.book();
-        let entry = &mut book.entries[key.index];
-        if entry.state == State::Lost || entry.deadline <= Instant::now() {
-            return Err(LeaseLost);
-        }
-        entry.give_up_at = Some(give_up_at);
-        Ok(())
-    }
-
-    /// Ends when the lease is lost.
-    pub(crate) async fn lost(&self, key: LeaseKey) {
-        poll_fn(|cx| {
-            let mut book = self.book();
-            let entry = &mut book.entries[key.index];
-            if entry.state == State::Lost {
-                return Poll::Ready(());
-            }
-            entry.waker = Some(cx.waker().clone());
-            Poll::Pending
-        })
-        .await;
-    }
-
-    /// Takes the receipt out of the book, to settle with it, once no renewal is in flight.
-    pub(crate) async fn take(&self, key: LeaseKey) -> Result<Held, LeaseLost> {
-        poll_fn(|cx| {
-            let mut book = self.book();
-            let entry = &mut book.entries[key.index];
-            match entry.state {
-                State::Renewing => {
-                    entry.waker = Some(cx.waker().clone());
-                    Poll::Pending
-                }
-                State::Lost => {
-                    book.entries.remove(key.index);
-                    Poll::Ready(Err(LeaseLost))
-                }
-                State::Held | State::Ending => Poll::Ready(Ok(book.remove(key.index))),
-            }
-        })
-        .await
-    }
-
-    /// Whoever held it is gone: it is not renewed any more, and runs out.
-    pub(crate) fn abandon(&self, key: LeaseKey) {
-        let mut book = self.book();
-        if let Some(entry) = book.entries.get_mut(key.index).filter(|e| e.serial == key.serial) {
-            entry.give_up_at = Some(Instant::now());
-            entry.abandoned = true;
-            if entry.state == State::Lost {
-                book.entries.remove(key.index);
-            }
-        }
+        let enter = |receipt| {
+            let index = book.enter(receipt, sent_at, self.lease);
+            Lease { leases: Arc::clone(self), index, taken: false }
+        };
+        receipts.into_iter().map(enter).collect()
     }
 
     /// How many leases are held.
@@ -191,12 +137,74 @@ impl Leases {
     }
 }
 
+impl Lease {
+    /// A handler is about to run until `give_up_at` at the latest.
+    pub(crate) fn begin(&self, give_up_at: Instant) -> Result<(), LeaseLost> {
+        let mut book = self.leases.book();
+        let entry = &mut book.entries[self.index];
+        if entry.state == State::Lost || entry.deadline <= Instant::now() {
+            return Err(LeaseLost);
+        }
+        entry.give_up_at = Some(give_up_at);
+        Ok(())
+    }
+
+    /// Ends when the lease is lost.
+    pub(crate) async fn lost(&self) {
+        poll_fn(|cx| {
+            let mut book = self.leases.book();
+            let entry = &mut book.entries[self.index];
+            if entry.state == State::Lost {
+                return Poll::Ready(());
+            }
+            entry.waker = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Takes the receipt out of the book, to settle with it, once no renewal is in flight.
+    pub(crate) async fn take(mut self) -> Result<Held, LeaseLost> {
+        let held = poll_fn(|cx| {
+            let mut book = self.leases.book();
+            let entry = &mut book.entries[self.index];
+            match entry.state {
+                State::Renewing => {
+                    entry.waker = Some(cx.waker().clone());
+                    Poll::Pending
+                }
+                State::Lost => {
+                    book.entries.remove(self.index);
+                    Poll::Ready(Err(LeaseLost))
+                }
+                State::Held | State::Ending => Poll::Ready(Ok(book.remove(self.index))),
+            }
+        })
+        .await;
+        self.taken = true;
+        held
+    }
+}
+
+/// Nobody will ask for it any more: it is not renewed, and runs out.
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if self.taken {
+            return;
+        }
+        let mut book = self.leases.book();
+        let entry = &mut book.entries[self.index];
+        entry.give_up_at = Some(Instant::now());
+        entry.abandoned = true;
+        if entry.state == State::Lost {
+            book.entries.remove(self.index);
+        }
+    }
+}
+
 impl Book {
-    fn enter(&mut self, receipt: Receipt, sent_at: Instant, lease: Duration) -> LeaseKey {
-        self.serial += 1;
-        let serial = self.serial;
+    fn enter(&mut self, receipt: Receipt, sent_at: Instant, lease: Duration) -> usize {
         let key = self.entries.insert(Entry {
-            serial,
             receipt,
             state: State::Held,
             deadline: sent_at + lease,
@@ -208,19 +216,27 @@ impl Book {
             after: None,
         });
         self.link(key);
-        LeaseKey { index: key, serial }
+        key
     }
 
-    /// Appends to the list.
+    /// Puts it in its place in the list: nearly always the end.
     fn link(&mut self, key: usize) {
-        let last = self.last.replace(key);
-        match last {
-            Some(last) => self.entries[last].after = Some(key),
-            None => self.first = Some(key),
+        let renew_at = self.entries[key].renew_at;
+        let mut before = self.last;
+        while let Some(later) = before.filter(|at| self.entries[*at].renew_at > renew_at) {
+            before = self.entries[later].before;
+        }
+        let after = match before {
+            Some(before) => self.entries[before].after.replace(key),
+            None => self.first.replace(key),
+        };
+        match after {
+            Some(after) => self.entries[after].before = Some(key),
+            None => self.last = Some(key),
         }
         let entry = &mut self.entries[key];
-        entry.before = last;
-        entry.after = None;
+        entry.before = before;
+        entry.after = after;
     }
 
     fn unlink(&mut self, key: usize) {
@@ -286,11 +302,7 @@ impl Book {
         entry.receipt = receipt;
         entry.state = State::Held;
         entry.deadline = sent_at + lease;
-        // Never before the one in front of it, or the list would lose its order.
         entry.renew_at = sent_at + lease / 3;
-        let floor = self.last.map(|last| self.entries[last].renew_at);
-        let entry = &mut self.entries[key];
-        entry.renew_at = floor.map_or(entry.renew_at, |floor| entry.renew_at.max(floor));
         let waker = entry.waker.take();
         self.link(key);
         wake(waker);
