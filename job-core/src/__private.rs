@@ -3,6 +3,8 @@
 pub use inventory;
 pub use serde;
 
+pub use crate::classify::{Classifier, Classify, Delay, Verdict, verdict};
+
 use crate::JobError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

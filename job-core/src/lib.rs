@@ -36,7 +36,9 @@
 
 #[doc(hidden)]
 pub mod __private;
+mod args;
 pub mod backend;
+mod classify;
 mod client;
 mod context;
 mod data;
@@ -52,6 +54,7 @@ pub mod prelude;
 mod schedule;
 mod worker;
 
+pub use self::args::{Arg, Args, ArgsError, Upgraded};
 pub use self::client::{
     Client, Enqueue, EnqueueAll, EnqueueAllError, EnqueueError, EnqueueErrorKind, PoisonError,
     PoisonErrorKind, PoisonJob, PoisonQueue, Replay, ReplayReport,

@@ -21,7 +21,7 @@ use crate::envelope::Envelope;
 use crate::handler::Prepared;
 use crate::pipeline::catch_panic::Panicked;
 use crate::pipeline::{Call, JobService};
-use crate::{BoxError, JobContext, JobId, Outcome, PoisonReason};
+use crate::{Args, BoxError, JobContext, JobId, Outcome, PoisonReason};
 
 /// How many finished messages are deleted in one request, where the backend takes several.
 const GROUP: usize = 8;
@@ -42,7 +42,7 @@ pub(crate) struct Slot {
 struct Start<'a> {
     id: JobId,
     job: &'a JobEntry,
-    args: &'a str,
+    args: Args<'a>,
     attempt: u32,
     max_attempts: u32,
     enqueued_at: SystemTime,
@@ -175,7 +175,7 @@ impl Run<'_> {
         let start = Start {
             id: envelope.id,
             job,
-            args: envelope.args.get(),
+            args: Args::new(envelope.args.get(), envelope.args_version),
             attempt: envelope.history.attempt(),
             max_attempts: envelope.options.max_attempts.unwrap_or(job.policy.max_attempts),
             enqueued_at: envelope.enqueued_at,
@@ -226,7 +226,7 @@ impl Run<'_> {
         let start = std::str::from_utf8(&delivery.body).map(|args| Start {
             id,
             job,
-            args,
+            args: Args::new(args, job.registration.version),
             attempt,
             max_attempts: policy.max_attempts,
             enqueued_at: delivery.inserted_at,
