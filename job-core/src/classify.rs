@@ -21,8 +21,15 @@ pub enum Verdict {
     Snooze(Duration),
 }
 
+impl Verdict {
+    /// To come again after that time, or else to be tried again.
+    pub fn snooze(delay: Option<Duration>) -> Self {
+        delay.map_or(Self::Retry(None), Self::Snooze)
+    }
+}
+
 /// An error that says what becomes of the job.
-pub trait Classify: ErrorType {
+pub trait Classify {
     /// What becomes of it.
     fn classify(&self) -> Verdict;
 }
@@ -34,7 +41,7 @@ pub trait Classify: ErrorType {
     note = "derive `thiserror::Error` for it, or implement `std::error::Error`"
 )]
 pub trait ErrorType: 'static {
-    #[doc(hidden)]
+    /// That type, if the error is of it.
     fn find<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a Self>;
 }
 
@@ -54,9 +61,9 @@ pub struct Classifier {
 inventory::collect!(Classifier);
 
 impl Classifier {
-    /// Of that type.
-    pub const fn of<E: Classify>() -> Self {
-        Self { verdict: |error| E::find(error).map(E::classify) }
+    /// Of the type that the function looks for.
+    pub const fn new(verdict: fn(&(dyn Error + 'static)) -> Option<Verdict>) -> Self {
+        Self { verdict }
     }
 }
 
@@ -66,6 +73,24 @@ pub fn verdict(error: &(dyn Error + 'static)) -> Verdict {
         .into_iter()
         .find_map(|classifier| (classifier.verdict)(error))
         .unwrap_or(Verdict::Retry(None))
+}
+
+/// The error in a variant's field.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an error type",
+    label = "lacks `std::error::Error`",
+    note = "`#[transparent]` lets the error in the field decide"
+)]
+pub trait AsError {
+    /// As one that can be asked.
+    fn as_error(&self) -> &(dyn Error + 'static);
+}
+
+#[diagnostic::do_not_recommend]
+impl<E: Error + 'static> AsError for E {
+    fn as_error(&self) -> &(dyn Error + 'static) {
+        self
+    }
 }
 
 /// What a field may be that says how long to wait.

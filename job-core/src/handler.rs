@@ -81,7 +81,7 @@ impl Requirements {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be injected into a job",
     label = "not something that a worker can inject",
-    note = "`Data<T>` and `JobContext` are injected; every other parameter is an arg of the job"
+    note = "a worker injects `JobContext`, and `Data<T>` if `T` is `Send + Sync`; all else is an arg of the job"
 )]
 pub trait Inject: Sized {
     /// Takes it from the context.
@@ -94,6 +94,7 @@ pub trait Inject: Sized {
     fn requires(needs: &mut Requirements);
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: ?Sized + Send + Sync + 'static> Inject for Data<T> {
     fn inject(cx: &JobContext) -> Result<Self, JobError> {
         cx.data()
@@ -104,6 +105,7 @@ impl<T: ?Sized + Send + Sync + 'static> Inject for Data<T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Inject for JobContext {
     fn inject(cx: &JobContext) -> Result<Self, JobError> {
         Ok(cx.clone())

@@ -72,7 +72,7 @@ pub use self::worker::{
     BuildError, Queue, Report, Worker, WorkerBuilder, WorkerError, WorkerHandle,
 };
 #[cfg(feature = "macros")]
-pub use job_macros::job;
+pub use job_macros::{Job, JobError, handler, job};
 
 /// Any error, as handlers and middleware pass it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;

@@ -8,11 +8,11 @@
 
 use std::time::Duration;
 
-#[cfg(feature = "macros")]
-pub use crate::job;
 pub use crate::{
     Backoff, Client, Data, Job, JobContext, JobError, JobId, Queue, QueueName, ResultExt, Worker,
 };
+#[cfg(feature = "macros")]
+pub use crate::{handler, job};
 
 /// One second.
 pub const SECOND: Duration = Duration::from_secs(1);

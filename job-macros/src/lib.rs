@@ -9,6 +9,7 @@
 
 mod check;
 mod duration;
+mod error;
 mod expand;
 mod model;
 mod name;
@@ -16,6 +17,9 @@ mod options;
 mod parse;
 
 use proc_macro2::TokenStream;
+
+use self::options::Form;
+use self::parse::Item;
 
 /// Makes a background job of an `async fn`.
 ///
@@ -80,17 +84,180 @@ pub fn job(
     options: proc_macro::TokenStream,
     item: proc_macro::TokenStream,
 ) -> proc_macro::TokenStream {
-    job_on_fn(options.into(), item.into()).into()
+    job_on(options.into(), item.into()).into()
 }
 
-fn job_on_fn(options: TokenStream, item: TokenStream) -> TokenStream {
+/// Supplies the handler of a job whose message is defined elsewhere, such as in a crate that
+/// enqueues it and must not link what runs it.
+///
+/// ```
+/// mod jobs { // a crate of its own, most of the time
+///     use job_core::job;
+///
+///     /// Sends the welcome mail.
+///     #[job(queue = "mail")]
+///     pub struct SendWelcome {
+///         pub user_id: u64,
+///     }
+/// }
+///
+/// use job_core::{JobContext, JobError, handler};
+///
+/// #[handler]
+/// async fn send_welcome(job: jobs::SendWelcome, cx: JobContext) -> Result<(), JobError> {
+///     println!("user {} at attempt {}", job.user_id, cx.attempt());
+///     Ok(())
+/// }
+/// # fn main() {}
+/// ```
+///
+/// It takes the job itself, which may be a pattern such as
+/// `jobs::SendWelcome { user_id }: jobs::SendWelcome`, and like `#[job]` whatever is to be
+/// injected. What it returns means the same, too. Its one option is `crate = path`; all others
+/// belong to the job.
+///
+/// Workers find it by themselves. For `.register::<send_welcome>()` there is a type of that name.
+#[proc_macro_attribute]
+pub fn handler(
+    options: proc_macro::TokenStream,
+    item: proc_macro::TokenStream,
+) -> proc_macro::TokenStream {
+    handler_on(options.into(), item.into()).into()
+}
+
+/// Makes a job of a type that has serde's derives already.
+///
+/// Its options are those of [`#[job]`](macro@job) but `args`, in `#[job_options(..)]`. The name on
+/// the wire is by default that of the type in snake case. `#[job]` on the struct is shorter, and
+/// adds serde's derives and a `Debug` that hides the args.
+///
+/// ```
+/// use job_core::Job;
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Serialize, Deserialize, Job)]
+/// #[job_options(queue = "mail", max_attempts = 8)]
+/// #[serde(tag = "kind")]
+/// enum Notify {
+///     Mail { to: String },
+///     Push { device: u64 },
+/// }
+///
+/// assert_eq!(Notify::NAME, "notify");
+/// ```
+#[proc_macro_derive(Job, attributes(job_options))]
+pub fn derive_job(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    job_by_derive(item.into()).into()
+}
+
+/// Makes an error type say what becomes of a job that fails with it.
+///
+/// Each variant of an enum, or a struct as a whole, is marked with one of these; without a mark it
+/// is `#[retry]`:
+///
+/// | Mark | What becomes of the job |
+/// |---|---|
+/// | `#[retry]` | It is tried again, by its backoff. |
+/// | `#[retry_after("30s")]` | It is tried again after that time. |
+/// | `#[retry_after(field)]` | The same with the time that a field holds, a `Duration` or an `Option` of one (`None`: by its backoff). A tuple's field is `#[retry_after(0)]`. |
+/// | `#[permanent]` | It goes to the poison queue now. |
+/// | `#[discard]` | It is dropped, logged and counted. |
+/// | `#[snooze("1m")]`, `#[snooze(field)]` | It comes again after that time, without using up an attempt. |
+/// | `#[transparent]` | What the error in the only field says, if it says anything. |
+///
+/// ```
+/// use std::time::Duration;
+/// use job_core::{JobError, job};
+///
+/// #[derive(Debug, thiserror::Error, JobError)]
+/// enum ChargeError {
+///     #[error("the bank cannot be reached")]
+///     Unreachable(#[from] std::io::Error), // without a mark: tried again
+///     #[error("too many requests")]
+///     #[retry_after(wait)]
+///     Busy { wait: Duration },
+///     #[error("no such account")]
+///     #[permanent]
+///     NoAccount,
+/// }
+///
+/// async fn call_bank(account: u64) -> Result<(), ChargeError> {
+///     if account == 0 { Err(ChargeError::NoAccount) } else { Ok(()) }
+/// }
+///
+/// #[job]
+/// async fn charge(account: u64) -> Result<(), ChargeError> {
+///     call_bank(account).await
+/// }
+///
+/// #[job]
+/// async fn charge_twice(account: u64) -> Result<(), JobError> {
+///     call_bank(account).await?; // what it says is heard here as well
+///     call_bank(account).await?;
+///     Ok(())
+/// }
+/// ```
+///
+/// The type is an error (`std::error::Error + Send + Sync`), as thiserror makes it; it stays what
+/// the job failed with. It is asked when it becomes a `JobError` itself. Inside of another error,
+/// such as `anyhow::Error`, it is not seen; convert it before.
+#[proc_macro_derive(
+    JobError,
+    attributes(retry, retry_after, permanent, discard, snooze, transparent)
+)]
+pub fn derive_job_error(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let mut errors = Errors::default();
-    let options = parse::options(options, &mut errors);
-    let Some(function) = parse::function(item.clone(), &mut errors) else {
-        return expand::not_a_function(&item, errors.into_compile_errors());
+    match parse::derive(item.into(), &mut errors) {
+        Some(item) => error::derive(&item).into(),
+        None => errors.into_compile_errors().unwrap_or_default().into(),
+    }
+}
+
+fn job_on(options: TokenStream, tokens: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    match parse::item(tokens.clone(), &mut errors) {
+        None => expand::as_it_was(&tokens, errors.into_compile_errors()),
+        Some(Item::Function(function)) => {
+            let options = parse::options(options, Form::Function, &mut errors);
+            let job = check::job_function(&function, options, &mut errors);
+            expand::function(&function, &job, errors.into_compile_errors())
+        }
+        Some(Item::Struct(item)) => {
+            let options = parse::options(options, Form::Struct, &mut errors);
+            let job = check::job_struct(&item, options, &mut errors);
+            expand::structure(&item, &job, errors.into_compile_errors())
+        }
+    }
+}
+
+fn handler_on(options: TokenStream, tokens: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let Some(function) = parse::function(tokens.clone(), &mut errors) else {
+        return expand::as_it_was(&tokens, errors.into_compile_errors());
     };
-    let job = check::job(&function, options, &mut errors);
-    expand::job(&function, &job, errors.into_compile_errors())
+    let options = parse::options(options, Form::Handler, &mut errors);
+    let job = check::handler(&function, options, &mut errors);
+    expand::function(&function, &job, errors.into_compile_errors())
+}
+
+fn job_by_derive(tokens: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let Some(item) = parse::derive(tokens, &mut errors) else {
+        return expand::as_it_was(&TokenStream::new(), errors.into_compile_errors());
+    };
+    let mut options = Vec::new();
+    for attr in item.attrs.iter().filter(|attr| attr.path().is_ident("job_options")) {
+        match attr.meta.require_list() {
+            Ok(list) => {
+                options.extend(parse::options(list.tokens.clone(), Form::Derive, &mut errors));
+            }
+            Err(_) => {
+                errors.at(attr, "write the options in it: `#[job_options(queue = \"mail\")]`");
+            }
+        }
+    }
+    let job = check::derive(&item, options, &mut errors);
+    expand::derive(&job, errors.into_compile_errors())
 }
 
 /// All that is wrong with one macro call.
@@ -135,7 +302,7 @@ mod tests {
                 to.len() let half_typed;
             }
         };
-        let expanded = job_on_fn(options, item).to_string();
+        let expanded = job_on(options, item).to_string();
         assert_eq!(expanded.matches("compile_error").count(), 2, "{expanded}");
         assert!(
             expanded.contains("async fn send_mail (to : String , cx : JobContext)"),
@@ -153,7 +320,7 @@ mod tests {
                 Ok(())
             }
         );
-        let expanded = job_on_fn(TokenStream::new(), item.clone()).to_string();
+        let expanded = job_on(TokenStream::new(), item.clone()).to_string();
         assert_eq!(expanded.matches("compile_error").count(), 1, "{expanded}");
         assert!(expanded.ends_with(&item.to_string()), "{expanded}");
     }
@@ -170,7 +337,7 @@ mod tests {
                 const SEND: u8 = 1;
             ),
         ] {
-            let expanded = job_on_fn(TokenStream::new(), item.clone()).to_string();
+            let expanded = job_on(TokenStream::new(), item.clone()).to_string();
             assert_eq!(expanded.matches("compile_error").count(), 1, "{expanded}");
             assert!(expanded.contains("`async fn`"), "{expanded}");
             assert!(expanded.ends_with(&item.to_string()), "{expanded}");
