@@ -114,6 +114,7 @@ pub trait Upgraded<New> {
     fn upgraded(self) -> Result<New, &'static str>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<New: Job> Upgraded<New> for New {
     fn upgraded(self) -> Result<New, &'static str> {
         Ok(self)
@@ -121,6 +122,7 @@ impl<New: Job> Upgraded<New> for New {
 }
 
 /// What the error says is not kept, since it may repeat the args; its type is.
+#[diagnostic::do_not_recommend]
 impl<New: Job, E> Upgraded<New> for Result<New, E> {
     fn upgraded(self) -> Result<New, &'static str> {
         self.map_err(|_| type_name::<E>())

@@ -104,12 +104,14 @@ pub trait Delay {
     fn delay(&self) -> Option<Duration>;
 }
 
+#[diagnostic::do_not_recommend]
 impl Delay for Duration {
     fn delay(&self) -> Option<Duration> {
         Some(*self)
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Delay for Option<Duration> {
     fn delay(&self) -> Option<Duration> {
         *self

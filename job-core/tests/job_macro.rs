@@ -153,8 +153,13 @@ pub struct SendMail {
     lang: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, job_core::__private::serde::Serialize)]
-#[derive(job_core::__private::serde::Deserialize)]
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    job_core::__private::serde::Serialize,
+    job_core::__private::serde::Deserialize,
+)]
 #[serde(crate = "job_core::__private::serde")]
 pub struct Address {
     city: String,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Data, DeriveInput, Expr, Fields, Ident, Index, Member, Path};
 
@@ -170,8 +170,12 @@ fn expand(krate: &Path, error: &ErrorType) -> TokenStream {
             Some(variant) => quote!(Self::#variant),
             None => quote!(Self),
         };
-        let field = format_ident!("__field", span = Span::mixed_site());
-        let with = |member: &Member| quote!(#path { #member: #field, .. });
+        // Its span is what is shown if its type is wrong.
+        let field = |member: &Member| Ident::new("__field", member.span());
+        let with = |member: &Member| {
+            let field = field(member);
+            quote!(#path { #member: #field, .. })
+        };
         let any = quote!(#path { .. });
         match says {
             Says::Retry => quote!(#any => #verdict::Retry(::core::option::Option::None)),
@@ -186,17 +190,17 @@ fn expand(krate: &Path, error: &ErrorType) -> TokenStream {
                 quote!(#any => #verdict::Snooze(#time))
             }
             Says::RetryAfter(Time::Field(member)) => {
-                let (with, at) = (with(member), member.span());
+                let (with, field, at) = (with(member), field(member), member.span());
                 let delay = quote_spanned!(at=> #private::Delay::delay(#field));
                 quote!(#with => #verdict::Retry(#delay))
             }
             Says::Snooze(Time::Field(member)) => {
-                let (with, at) = (with(member), member.span());
+                let (with, field, at) = (with(member), field(member), member.span());
                 let delay = quote_spanned!(at=> #private::Delay::delay(#field));
                 quote!(#with => #verdict::snooze(#delay))
             }
             Says::Transparent(member) => {
-                let (with, at) = (with(member), member.span());
+                let (with, field, at) = (with(member), field(member), member.span());
                 let inner =
                     quote_spanned!(at=> #private::verdict(#private::AsError::as_error(#field)));
                 quote!(#with => #inner)

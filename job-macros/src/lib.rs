@@ -21,7 +21,9 @@ use proc_macro2::TokenStream;
 use self::options::Form;
 use self::parse::Item;
 
-/// Makes a background job of an `async fn`.
+/// Makes a background job of an `async fn`, or of a struct of args alone.
+///
+/// # On a function
 ///
 /// The function stays as it is and can be called directly, as in a unit test. Beside it comes a
 /// struct of its args, which is what a client enqueues and a message holds, with its handler,
@@ -46,7 +48,7 @@ use self::parse::Item;
 /// assert_eq!(format!("{job:?}"), "SendWelcome { .. }"); // args never reach a log by way of Debug
 /// ```
 ///
-/// # Parameters
+/// ## Parameters
 ///
 /// - `Data<T>` and `JobContext` are injected by the worker. They are known by that last part of
 ///   their type; one behind an alias is marked `#[inject]`.
@@ -57,9 +59,57 @@ use self::parse::Item;
 ///
 /// A function without args makes a unit struct: `client.enqueue(Ping)`. Its JSON is `{}`.
 ///
-/// # Result
+/// ## Result
 ///
-/// `Result<(), JobError>`, or any other error type that is `Into<JobError>`.
+/// `Result<(), JobError>`, or any other error type that is `Into<JobError>`: every std error,
+/// anyhow's, eyre's, `String`, and your own. [`#[derive(JobError)]`](derive@JobError) lets an error
+/// type say itself what becomes of the job.
+///
+/// # On a struct
+///
+/// Only the message is made: serde's derives, the `Job` impl, and a `Debug` that hides the args
+/// (unless it derives one). That is for a crate that enqueues and must not link the handler, which
+/// [`#[handler]`](macro@handler) supplies elsewhere; and for older versions of args. The name on the
+/// wire is the struct's in snake case, as if a function had made it.
+///
+/// ```
+/// use job_core::{Job, job};
+///
+/// #[job(queue = "mail")]
+/// pub struct SendWelcome {
+///     pub user_id: u64,
+///     #[serde(default)]
+///     pub lang: Option<String>,
+/// }
+///
+/// assert_eq!(SendWelcome::NAME, "send_welcome");
+/// ```
+///
+/// # Versions
+///
+/// A field that is optional (an `Option`, or `#[serde(default)]`) can be added at any time. Any other
+/// change of the args is a new version, with a function that makes them of the older ones. It may
+/// return a `Result`, and the older struct may have an upgrade of its own. Workers leave jobs of a
+/// newer version than theirs to newer workers.
+///
+/// ```
+/// use job_core::{JobError, job};
+///
+/// #[job(name = "resize", version = 1)]
+/// struct ResizeV1 {
+///     pixels: u32,
+/// }
+///
+/// #[job(version = 2, upgrade = from_v1)]
+/// async fn resize(width: u32, height: u32) -> Result<(), JobError> {
+///     println!("{width}x{height}");
+///     Ok(())
+/// }
+///
+/// fn from_v1(old: ResizeV1) -> Resize {
+///     Resize { width: old.pixels, height: old.pixels }
+/// }
+/// ```
 ///
 /// # Options
 ///
@@ -68,6 +118,10 @@ use self::parse::Item;
 /// | Option | Meaning |
 /// |---|---|
 /// | `name = "send_welcome"` | The name on the wire; by default the function's. It must never change while messages that carry it are about. |
+/// | `alias = "old_name"`, `alias = ["old", "older"]` | Names that messages may still carry. |
+/// | `version = 2` | The version of the args; 1 by default. |
+/// | `upgrade = path::to::function` | Makes the args of those of the version before. |
+/// | `args = Name` | What the struct of a function's args is called; by default the function's name in camel case. |
 /// | `queue = "mail"` | The queue it goes to: 3 to 56 lowercase letters, digits and single dashes. |
 /// | `max_attempts = 8` | How often it is tried, the first time included. |
 /// | `backoff = exponential("2s", "10m")` | Wait 2 s, then twice as long each time, up to 10 min; with full jitter. |

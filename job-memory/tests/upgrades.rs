@@ -96,7 +96,7 @@ async fn what_cannot_be_upgraded_says_which_version_and_no_value() {
     client.enqueue(SendWelcomeV4 { everybody: true }).await.unwrap();
     assert_eq!(run(&client).await, []);
     let jobs = client.poison("mail").unwrap().list(9).await.unwrap();
-    let mut problems: Vec<String> = jobs.iter().map(|job| format!("{:?}", job.errors())).collect();
+    let mut problems: Vec<String> = jobs.iter().map(|job| format!("{:?}", job.error())).collect();
     problems.sort();
     assert_eq!(problems.len(), 2);
     let problems = problems.join("\n");

@@ -41,8 +41,7 @@ fn the_readmes_program_needs_three_dependencies() {
         .env_remove("RUSTFLAGS")
         .output()
         .unwrap();
-    let (out, err) =
-        (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    let (out, err) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
     assert!(run.status.success(), "{err}");
     assert!(out.contains("welcome, user 42"), "{out}\n{err}");
     assert!(out.contains("1 completed"), "{out}\n{err}");

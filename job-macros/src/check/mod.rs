@@ -56,7 +56,9 @@ pub(crate) fn derive(item: &DeriveInput, settings: Vec<Setting>, errors: &mut Er
     let mut options = options::check(settings, Form::Derive, errors);
     let krate = krate(&mut options);
     message::no_generics(&item.generics, errors);
-    Job { krate, message: Some(named_by_itself(&item.ident, None, options, errors)), handler: None }
+    let message = named_by_itself(&item.ident, None, options, errors);
+    let plain = item.generics.params.is_empty();
+    Job { krate, message: plain.then_some(message), handler: None }
 }
 
 /// `#[handler]`: what runs the message of somebody else.

@@ -183,7 +183,7 @@ fn impl_job(krate: &Path, message: &Message) -> TokenStream {
     let options = impl_options(krate, options);
     let from_args = upgrade.as_ref().map(|upgrade| {
         let args = own("args");
-        let body = quote_spanned!(upgrade.span()=> #args.read_or_upgrade(#upgrade));
+        let body = quote_spanned!(upgrade.span()=> #args.read_or_upgrade::<_, Self, _>(#upgrade));
         quote! {
             fn from_args(
                 #args: #krate::Args<'_>,
