@@ -108,3 +108,94 @@ fn positions<T>(items: &[T], wanted: impl Fn(&T) -> bool) -> Vec<usize> {
 fn judge(result: ItemResult<MessageId>, about: About) -> Result<(), SendError> {
     result.map(drop).map_err(|error| SendError { error, about })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::futures::Notified;
+
+    use super::*;
+    use crate::backend::ReceiveRequest;
+    use crate::backend::{Backend, Batch, Capabilities, Peeked, QueueStats, Receipt};
+    use crate::{Job, JobId};
+
+    /// Takes everything.
+    #[derive(Debug)]
+    struct Sink(Capabilities);
+
+    #[async_trait::async_trait]
+    impl Backend for Sink {
+        fn system(&self) -> &'static str {
+            "sink"
+        }
+        fn capabilities(&self) -> &Capabilities {
+            &self.0
+        }
+        async fn create_queue(&self, _: &QueueName, _: &QueueSpec) -> Result<(), BackendError> {
+            Ok(())
+        }
+        async fn send(&self, _: &QueueName, sent: &[Outgoing]) -> Vec<ItemResult<MessageId>> {
+            sent.iter().map(|_| Ok(1.into())).collect()
+        }
+        async fn receive(&self, _: ReceiveRequest) -> Result<Batch, BackendError> {
+            Err(ErrorKind::Unsupported.into())
+        }
+        async fn renew(&self, _: &[Receipt], _: Duration) -> Vec<ItemResult<Receipt>> {
+            Vec::new()
+        }
+        async fn release(&self, _: &Receipt, _: Duration) -> Result<(), BackendError> {
+            Err(ErrorKind::Unsupported.into())
+        }
+        async fn replace(
+            &self,
+            _: &Receipt,
+            _: bytes::Bytes,
+            _: Duration,
+        ) -> Result<Receipt, BackendError> {
+            Err(ErrorKind::Unsupported.into())
+        }
+        async fn delete(&self, _: &[Receipt]) -> Vec<ItemResult<()>> {
+            Vec::new()
+        }
+        async fn peek(&self, _: &QueueName, _: usize) -> Result<Vec<Peeked>, BackendError> {
+            Err(ErrorKind::Unsupported.into())
+        }
+        async fn stats(&self, _: &QueueName) -> Result<QueueStats, BackendError> {
+            Err(ErrorKind::Unsupported.into())
+        }
+        async fn purge(&self, _: &QueueName) -> Result<Option<u64>, BackendError> {
+            Err(ErrorKind::Unsupported.into())
+        }
+    }
+
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Nop;
+
+    impl Job for Nop {
+        const NAME: &'static str = "nop";
+    }
+
+    fn is_rung(bell: &tokio::sync::Notify) -> bool {
+        let mut notified: std::pin::Pin<Box<Notified<'_>>> = Box::pin(bell.notified());
+        notified.as_mut().enable()
+    }
+
+    #[tokio::test]
+    async fn only_what_is_visible_at_once_wakes_workers() {
+        let client = Client::new(Sink(Capabilities::minimal()));
+        let bell = client.wakers().subscribe(client.default_queue());
+        let other = client.wakers().subscribe(&QueueName::new("other").unwrap());
+        client.clone().enqueue(Nop).await.unwrap();
+        assert!(is_rung(&bell) && !is_rung(&other));
+
+        client.enqueue(Nop).delay(Duration::from_secs(1)).await.unwrap();
+        let _unsent = client.enqueue(Nop);
+        assert!(!is_rung(&bell));
+
+        let moved = client.clone().with_default_queue("other").unwrap();
+        let ids: Vec<JobId> = moved.enqueue_all([Nop, Nop]).await.unwrap();
+        assert_eq!(ids.len(), 2);
+        assert!(is_rung(&other) && !is_rung(&bell));
+    }
+}

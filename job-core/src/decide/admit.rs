@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Gone, Later, Policy, Rules, Seen, Settlement};
+use super::{Gone, Later, Message, Policy, Rules, Seen, Settlement};
 use super::{expiry, final_copy, poison, put_back, put_back_as_is, rewrite};
-use crate::backend::{Capabilities, Delivery};
+use crate::backend::Capabilities;
 use crate::envelope::{DecodeError, Envelope, Mark, PoisonState, cut};
 use crate::{JobId, PoisonReason};
 
@@ -67,19 +67,19 @@ pub(crate) trait Known: Copy {
 
 /// Decides about a delivery before it is run. `find` looks a job up by its name.
 pub(crate) fn admit<'a, J: Known>(
-    delivery: &'a Delivery,
+    message: &'a Message,
     seen: Seen<'_>,
     find: impl FnOnce(&str) -> Option<J>,
     rules: Rules,
     capabilities: &Capabilities,
     rng: &mut fastrand::Rng,
 ) -> Admission<'a, J> {
-    let verbatim = &delivery.body;
+    let verbatim = &message.body;
     let mut envelope = match Envelope::decode(verbatim) {
         Ok(envelope) => envelope,
         Err(error) => {
             let refusal = Refusal { id: None, name: None, problem: Some(error.to_string()) };
-            let settlement = undecodable(delivery, seen, error, rules, capabilities, rng);
+            let settlement = undecodable(message, seen, error, rules, capabilities, rng);
             return Admission::Settle(settlement, refusal);
         }
     };
@@ -152,7 +152,7 @@ pub(crate) fn admit<'a, J: Known>(
         return Admission::Settle(settlement, refusal);
     };
 
-    check_crashes(envelope, crashed_now, job, delivery, seen, rules, capabilities)
+    check_crashes(envelope, crashed_now, job, message, seen, rules, capabilities)
 }
 
 /// The next part of a delay longer than the backend's longest; `None` if it is over.
@@ -191,7 +191,7 @@ fn check_crashes<'a, J: Known>(
     mut envelope: Envelope<'a>,
     crashed_now: bool,
     job: J,
-    delivery: &Delivery,
+    message: &Message,
     seen: Seen<'_>,
     rules: Rules,
     capabilities: &Capabilities,
@@ -210,7 +210,7 @@ fn check_crashes<'a, J: Known>(
         } else {
             (PoisonReason::AttemptsExhausted, None)
         };
-        return refuse(envelope, delivery, seen, reason, problem, capabilities);
+        return refuse(envelope, message, seen, reason, problem, capabilities);
     }
 
     // Where nobody can tell, every start is marked.
@@ -226,27 +226,27 @@ fn check_crashes<'a, J: Known>(
         .saturating_add(unwritten_hops(waited, capabilities));
     if mark.is_none() && unreported.is_some_and(|n| n >= unmarked_limit) {
         let (reason, problem) = (PoisonReason::Crashed, Some(CRASHED.to_owned()));
-        return refuse(envelope, delivery, seen, reason, problem, capabilities);
+        return refuse(envelope, message, seen, reason, problem, capabilities);
     }
     Admission::Run { envelope, job, mark }
 }
 
 fn refuse<'a, J>(
     envelope: Envelope<'a>,
-    delivery: &Delivery,
+    message: &Message,
     seen: Seen<'_>,
     reason: PoisonReason,
     problem: Option<String>,
     capabilities: &Capabilities,
 ) -> Admission<'a, J> {
     let refusal = Refusal::of(&envelope, problem.clone());
-    let settlement = poison(envelope, &delivery.body, seen, reason, problem, capabilities);
+    let settlement = poison(envelope, &message.body, seen, reason, problem, capabilities);
     Admission::Settle(settlement, refusal)
 }
 
 /// Not an envelope of ours. One of a newer format is put back, but never rewritten.
 fn undecodable(
-    delivery: &Delivery,
+    message: &Message,
     seen: Seen<'_>,
     error: DecodeError,
     rules: Rules,
@@ -258,6 +258,6 @@ fn undecodable(
         return settlement;
     }
     let reason = if newer { PoisonReason::NewerFormat } else { PoisonReason::Undecodable };
-    let envelope = Envelope::around(delivery, seen.queue);
-    poison(envelope, &delivery.body, seen, reason, Some(error.to_string()), capabilities)
+    let envelope = Envelope::around(message, seen.queue);
+    poison(envelope, &message.body, seen, reason, Some(error.to_string()), capabilities)
 }

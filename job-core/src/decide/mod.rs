@@ -20,9 +20,36 @@ use bytes::Bytes;
 pub(crate) use self::admit::{Admission, Known, Refusal, admit};
 use self::settle::put_back_as_is;
 pub(crate) use self::settle::{decide, give_back_unstarted, put_back};
-use crate::backend::{Capabilities, MessageId};
+use crate::backend::{Capabilities, Delivery, MessageId, Receipt};
 use crate::envelope::{Envelope, Poison, PoisonState};
 use crate::{Backoff, PoisonReason, QueueName};
+
+/// A message that was received, without its receipt: that is in the book of leases, and nobody who
+/// decides has any use for it.
+pub(crate) struct Message {
+    pub(crate) message_id: MessageId,
+    pub(crate) count: Option<u32>,
+    pub(crate) inserted_at: SystemTime,
+    pub(crate) body: Bytes,
+}
+
+impl Message {
+    pub(crate) fn split(delivery: Delivery) -> (Self, Receipt) {
+        let Delivery { message_id, receipt, count, inserted_at, body } = delivery;
+        (Self { message_id, count, inserted_at, body }, receipt)
+    }
+}
+
+/// Bodies hold job args, so only their length is shown.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Message")
+            .field("message_id", &self.message_id)
+            .field("count", &self.count)
+            .field("body_len", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
 
 /// What is known of a delivery besides its body.
 #[derive(Clone, Copy, Debug)]

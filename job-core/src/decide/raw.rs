@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Gone, Later, Policy, Seen, Settlement, poison};
-use crate::backend::{Capabilities, Delivery};
+use super::{Gone, Later, Message, Policy, Seen, Settlement, poison};
+use crate::backend::Capabilities;
 use crate::envelope::{Envelope, error_text};
 use crate::{Outcome, PoisonReason};
 
@@ -19,7 +19,7 @@ pub(crate) fn attempt(seen: Seen<'_>) -> u32 {
 
 /// Decides before a run; `None` means run it.
 pub(crate) fn admit(
-    delivery: &Delivery,
+    message: &Message,
     name: &'static str,
     seen: Seen<'_>,
     policy: Policy,
@@ -32,14 +32,14 @@ pub(crate) fn admit(
     if attempt(seen) > policy.max_attempts.max(1) {
         let error = "every attempt ended without a word: worker crashes, deploys or lost leases";
         let reason = PoisonReason::AttemptsExhausted;
-        return Some(to_poison(delivery, name, seen, reason, error.into(), capabilities));
+        return Some(to_poison(message, name, seen, reason, error.into(), capabilities));
     }
     None
 }
 
 /// Decides after a run.
 pub(crate) fn decide(
-    delivery: &Delivery,
+    message: &Message,
     name: &'static str,
     seen: Seen<'_>,
     outcome: &Outcome,
@@ -56,14 +56,14 @@ pub(crate) fn decide(
         Outcome::Discard { .. } => Settlement::Delete(Gone::Discarded),
         Outcome::Retry { error, .. } if attempt(seen) >= policy.max_attempts => {
             let reason = PoisonReason::AttemptsExhausted;
-            to_poison(delivery, name, seen, reason, error_text(error), capabilities)
+            to_poison(message, name, seen, reason, error_text(error), capabilities)
         }
         Outcome::Retry { after, .. } => {
             later(after.unwrap_or_else(|| policy.backoff.delay(attempt(seen), rng)), Later::Retry)
         }
         Outcome::Permanent { error } => {
             let reason = PoisonReason::Permanent;
-            to_poison(delivery, name, seen, reason, error_text(error), capabilities)
+            to_poison(message, name, seen, reason, error_text(error), capabilities)
         }
         Outcome::Snooze { delay } => later(*delay, Later::Snooze),
         Outcome::GivenBack => later(Duration::ZERO, Later::GiveBack),
@@ -72,7 +72,7 @@ pub(crate) fn decide(
 
 /// Decides about a body that does not fit the job's type.
 pub(crate) fn misfit(
-    delivery: &Delivery,
+    message: &Message,
     name: &'static str,
     seen: Seen<'_>,
     problem: String,
@@ -81,7 +81,7 @@ pub(crate) fn misfit(
     rng: &mut fastrand::Rng,
 ) -> Settlement {
     if attempt(seen) >= policy.max_attempts {
-        return to_poison(delivery, name, seen, PoisonReason::BadArgs, problem, capabilities);
+        return to_poison(message, name, seen, PoisonReason::BadArgs, problem, capabilities);
     }
     let delay = policy.backoff.delay(attempt(seen), rng).min(capabilities.max_delay);
     Settlement::Release { delay, why: Later::PutBack }
@@ -89,16 +89,16 @@ pub(crate) fn misfit(
 
 /// Without the fence: it would rewrite the body.
 fn to_poison(
-    delivery: &Delivery,
+    message: &Message,
     name: &'static str,
     seen: Seen<'_>,
     reason: PoisonReason,
     error: String,
     capabilities: &Capabilities,
 ) -> Settlement {
-    let mut envelope = Envelope::around(delivery, seen.queue);
+    let mut envelope = Envelope::around(message, seen.queue);
     envelope.name = name.into();
-    let bytes: &Bytes = &delivery.body;
+    let bytes: &Bytes = &message.body;
     match poison(envelope, bytes, seen, reason, Some(error), capabilities) {
         Settlement::Poison { copy, reason, .. } => Settlement::Poison { fence: None, copy, reason },
         other => other,

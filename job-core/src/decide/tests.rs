@@ -12,7 +12,6 @@ use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::*;
-use crate::backend::{Delivery, Receipt};
 use crate::envelope::Mark;
 use crate::{JobId, Outcome};
 
@@ -160,14 +159,16 @@ impl Given {
         self.body.clone().unwrap_or_else(|| self.envelope.encode().unwrap())
     }
 
-    fn delivery(&self) -> Delivery {
-        let receipt = Receipt::new(queue(), MESSAGE, 1);
-        let mut delivery = Delivery::new(receipt, self.inserted_at, self.message());
-        delivery.count = self.count;
-        delivery
+    fn delivery(&self) -> Message {
+        Message {
+            message_id: MESSAGE.into(),
+            count: self.count,
+            inserted_at: self.inserted_at,
+            body: self.message(),
+        }
     }
 
-    fn with_seen<T>(&self, run: impl FnOnce(&Delivery, Seen<'_>) -> T) -> T {
+    fn with_seen<T>(&self, run: impl FnOnce(&Message, Seen<'_>) -> T) -> T {
         let (delivery, queue) = (self.delivery(), queue());
         let seen = Seen {
             queue: &queue,

@@ -25,7 +25,7 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::decode::DecodeError;
 pub(crate) use self::history::{AttemptError, History, Mark, Poison, PoisonState};
-use crate::backend::Delivery;
+use crate::decide::Message;
 use crate::{BoxError, JobId, QueueName};
 
 /// The format that this version writes.
@@ -139,11 +139,11 @@ impl Envelope<'static> {
     }
 
     /// An envelope around a message that is none, for the poison queue.
-    pub(crate) fn around(delivery: &Delivery, queue: &QueueName) -> Self {
-        let id = JobId::for_message(queue, &delivery.message_id);
+    pub(crate) fn around(message: &Message, queue: &QueueName) -> Self {
+        let id = JobId::for_message(queue, &message.message_id);
         let null = RawValue::from_string("null".into()).expect("null is JSON");
-        let mut envelope = Self::new(id, "", null, delivery.inserted_at);
-        envelope.original = Some(Original::of(&delivery.body));
+        let mut envelope = Self::new(id, "", null, message.inserted_at);
+        envelope.original = Some(Original::of(&message.body));
         envelope
     }
 }

@@ -1,15 +1,16 @@
 //! A panic of a handler or layer is a failed attempt, not the end of a worker.
 
 use std::any::Any;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Call;
+use crate::envelope::error_text;
 use crate::{BoxError, Outcome};
 
 /// Turns panics into errors.
@@ -84,6 +85,18 @@ impl Future for CatchPanicFuture {
     }
 }
 
+/// What a future holds may panic when it is dropped before its end, as at a timeout.
+impl Drop for CatchPanicFuture {
+    fn drop(&mut self) {
+        if let State::Running(future) = std::mem::replace(&mut self.0, State::Panicked(None))
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(future)))
+        {
+            let panicked = Panicked::from(payload);
+            tracing::warn!(%panicked, "a job panicked when it was dropped");
+        }
+    }
+}
+
 /// The error of a run that panicked.
 #[derive(Debug, thiserror::Error)]
 #[error("the job panicked: {message}")]
@@ -105,5 +118,26 @@ impl From<Box<dyn Any + Send>> for Panicked {
             },
         };
         Self { message }
+    }
+}
+
+/// Turns a panic of what is no job into an error.
+pub(crate) async fn catch<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Ok),
+        Err(payload) => Poll::Ready(Err(Panicked::from(payload))),
+    })
+    .await
+}
+
+/// The error, unless it panics when it is shown.
+pub(crate) fn speakable(error: BoxError) -> BoxError {
+    match catch_unwind(AssertUnwindSafe(|| error_text(&error))) {
+        Ok(_) => error,
+        Err(payload) => {
+            let _ = Panicked::from(payload);
+            "the error panics when it is shown".into()
+        }
     }
 }

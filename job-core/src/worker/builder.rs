@@ -224,8 +224,8 @@ impl WorkerBuilder {
         if max_attempts == 0 {
             problems.add("the worker's max_attempts is 0; a job needs at least 1 attempt");
         }
-        if self.concurrency == Some(0) {
-            problems.add("the worker's concurrency is 0; it would never run a job; use at least 1");
+        if let Some(concurrency) = self.concurrency {
+            problems.concurrency("the worker's concurrency", concurrency);
         }
         if self.rules.crash_limit == 0 {
             problems.add("the worker's crash_limit is 0; use at least 1");
@@ -293,7 +293,8 @@ impl WorkerBuilder {
     fn check_job(&self, job: &Registration, problems: &mut Problems) {
         let name = job.name;
         if name.is_empty() {
-            problems.add(format!("the job of `{}` has an empty name", (job.handler)()));
+            problems
+                .add(format!("the job of `{}` has an empty name; give it one", (job.handler)()));
         }
         if job.options.max_attempts == Some(0) {
             problems.add(format!("max_attempts of job `{name}` is 0; it needs at least 1"));
@@ -327,7 +328,11 @@ impl WorkerBuilder {
             for job in jobs.values() {
                 let name = self.queue_of(job);
                 if let Some(name) = problems.queue_name(name) {
-                    queues.entry(name).or_insert_with_key(|name| Queue::new(name.as_str()));
+                    queues.entry(name).or_insert_with_key(|name| {
+                        let queue = Queue::new(name.as_str());
+                        self.check_lease(&queue, problems);
+                        queue
+                    });
                 }
             }
         }
@@ -344,20 +349,13 @@ impl WorkerBuilder {
         jobs: &BTreeMap<&'static str, Registration>,
         problems: &mut Problems,
     ) {
-        const MOST_SLOTS: usize = 100_000;
         let name = &queue.name;
-        match queue.concurrency {
-            0 => problems.add(format!(
-                "the concurrency of queue `{name}` is 0; it would never run a job; use at least 1"
-            )),
-            n if n > MOST_SLOTS => problems
-                .add(format!("the concurrency of queue `{name}` is {n}; the most is {MOST_SLOTS}")),
-            _ => {}
-        }
+        problems.concurrency(&format!("the concurrency of queue `{name}`"), queue.concurrency);
         if let Some((limit, per)) = queue.rate_limit {
             if limit == 0 {
                 problems.add(format!(
-                    "the rate limit of queue `{name}` is 0; it would never run a job"
+                    "the rate limit of queue `{name}` is 0; it would never run a job; use at \
+                     least 1"
                 ));
             }
             let what = format!("the window of the rate limit of queue `{name}`");
@@ -370,24 +368,44 @@ impl WorkerBuilder {
             let what = format!("the timeout of queue `{name}`");
             problems.duration(&what, timeout, Duration::from_millis(1), 7 * DAY);
         }
-        let Capabilities { min_lease, max_lease, .. } = *self.client.backend().capabilities();
-        let least = min_lease.max(Duration::from_millis(100));
-        problems.duration(&format!("the lease of queue `{name}`"), queue.lease, least, max_lease);
+        self.check_lease(queue, problems);
         let what = format!("min_poll of queue `{name}`");
         problems.duration(&what, queue.min_poll, Duration::from_millis(1), DAY);
         let what = format!("max_poll of queue `{name}`");
         problems.duration(&what, queue.max_poll, Duration::from_millis(1), DAY);
         if queue.min_poll > queue.max_poll {
             problems.add(format!(
-                "min_poll of queue `{name}` ({:?}) is longer than its max_poll ({:?})",
+                "min_poll of queue `{name}` ({:?}) is longer than its max_poll ({:?}); swap them \
+                 or raise max_poll",
                 queue.min_poll, queue.max_poll
             ));
         }
         if let Some(job) = queue.raw.filter(|job| !jobs.contains_key(job)) {
             problems.add(format!(
-                "raw queue `{name}` is for job `{job}`, which is not registered here"
+                "raw queue `{name}` is for job `{job}`, which is not registered here; add \
+                 `.register::<..>()`, and name it in `.jobs(..)` if you use that"
             ));
         }
+        if queue.raw.is_some() && !self.client.backend().capabilities().counts {
+            problems.add(format!(
+                "queue `{name}` cannot be raw: the backend does not count deliveries, so its jobs \
+                 would be tried for ever; send envelopes to it with a client instead"
+            ));
+        }
+    }
+
+    fn check_lease(&self, queue: &Queue, problems: &mut Problems) {
+        let Capabilities { min_lease, max_lease, max_delay, replace, .. } =
+            *self.client.backend().capabilities();
+        let least = min_lease.max(Duration::from_millis(100));
+        // A message that is rewritten while it is held is hidden anew for a lease.
+        let most = if replace { max_lease.min(max_delay) } else { max_lease };
+        problems.duration(
+            &format!("the lease of queue `{}`", queue.name),
+            queue.lease,
+            least,
+            most,
+        );
     }
 
     /// Every job of a served queue must find its data.
@@ -461,6 +479,15 @@ struct Problems(Vec<String>);
 impl Problems {
     fn add(&mut self, problem: impl Into<String>) {
         self.0.push(problem.into());
+    }
+
+    fn concurrency(&mut self, what: &str, given: usize) {
+        const MOST: usize = 100_000;
+        if given == 0 {
+            self.add(format!("{what} is 0; it would never run a job; use at least 1"));
+        } else if given > MOST {
+            self.add(format!("{what} is {given}; the most is {MOST}"));
+        }
     }
 
     fn duration(&mut self, what: &str, given: Duration, least: Duration, most: Duration) {

@@ -14,13 +14,14 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::lease::LeaseKey;
-use crate::backend::Delivery;
+use super::rate::Ticket;
+use crate::decide::Message;
 use crate::pipeline::JobService;
 
 /// A message that was received for a slot.
 #[derive(Debug)]
 pub(crate) struct Item {
-    pub(crate) delivery: Delivery,
+    pub(crate) message: Message,
     pub(crate) lease: LeaseKey,
     pub(crate) server_now: SystemTime,
     pub(crate) received_at: Instant,
@@ -33,10 +34,16 @@ pub(crate) struct Reservation {
     /// A clone of the stack that is ready for one call.
     pub(crate) service: JobService,
     /// The worker-wide permit, where there is a worker-wide limit.
-    pub(crate) _permit: Option<OwnedSemaphorePermit>,
+    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    /// The right to start, where there is a rate limit.
+    pub(crate) ticket: Option<Ticket>,
 }
 
 /// What a slot is to do next.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are items, and a box would cost each one"
+)]
 #[derive(Debug)]
 pub(crate) enum Turn<'a> {
     Run(Item),
@@ -58,27 +65,22 @@ struct State {
 }
 
 impl Feed {
-    /// What to do next, if there is something at once.
-    pub(crate) fn try_turn(&self) -> Option<Turn<'_>> {
-        let mut state = self.state();
-        if let Some(item) = state.items.pop_front() {
-            return Some(Turn::Run(item));
-        }
-        if state.led {
-            return None;
-        }
-        state.led = true;
-        Some(Turn::Lead(Lead { feed: self }))
+    /// Something to run, if there is anything.
+    pub(crate) fn next(&self) -> Option<Item> {
+        self.state().items.pop_front()
     }
 
     /// Waits for something to do; `None` once `stop` is cancelled.
     pub(crate) async fn turn(&self, stop: &CancellationToken) -> Option<Turn<'_>> {
-        let _idle = Idle::enter(self);
+        if let Some(turn) = self.state().turn(self) {
+            return Some(turn);
+        }
+        let mut idle = Idle::enter(self);
         loop {
             let mut changed = pin!(self.changed.notified());
             // Enlisted before looking, or a change in between would be missed.
             changed.as_mut().enable();
-            if let Some(turn) = self.try_turn() {
+            if let Some(turn) = idle.turn() {
                 return Some(turn);
             }
             tokio::select! {
@@ -88,29 +90,52 @@ impl Feed {
         }
     }
 
-    /// Something to run, even when no more is to be received.
-    pub(crate) fn leftover(&self) -> Option<Item> {
-        self.state().items.pop_front()
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds this lock")
     }
 }
 
+impl State {
+    /// What to do next, if there is something at once.
+    fn turn<'a>(&mut self, feed: &'a Feed) -> Option<Turn<'a>> {
+        if let Some(item) = self.items.pop_front() {
+            return Some(Turn::Run(item));
+        }
+        if std::mem::replace(&mut self.led, true) {
+            return None;
+        }
+        Some(Turn::Lead(Lead { feed }))
+    }
+}
+
 /// Counts a slot among the idle ones for as long as it waits.
-struct Idle<'a>(&'a Feed);
+struct Idle<'a> {
+    feed: &'a Feed,
+    counted: bool,
+}
 
 impl<'a> Idle<'a> {
     fn enter(feed: &'a Feed) -> Self {
         feed.state().idle += 1;
-        Self(feed)
+        Self { feed, counted: true }
+    }
+
+    /// Takes a turn and is idle no more, in one step: a leader in between would count this slot
+    /// as free for something else, and lease what nobody can start.
+    fn turn(&mut self) -> Option<Turn<'a>> {
+        let mut state = self.feed.state();
+        let turn = state.turn(self.feed)?;
+        state.idle -= 1;
+        self.counted = false;
+        Some(turn)
     }
 }
 
 impl Drop for Idle<'_> {
     fn drop(&mut self) {
-        self.0.state().idle -= 1;
+        if self.counted {
+            self.feed.state().idle -= 1;
+        }
     }
 }
 
@@ -140,5 +165,102 @@ impl Drop for Lead<'_> {
     fn drop(&mut self) {
         self.feed.state().led = false;
         self.feed.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tokio::task::{JoinSet, yield_now};
+
+    use super::*;
+    use crate::backend::{Delivery, Receipt};
+    use crate::worker::lease::Leases;
+    use crate::{QueueName, pipeline};
+
+    fn item(n: u64) -> Item {
+        let receipt = Receipt::new(QueueName::new("mail").unwrap(), n, n);
+        let now = Instant::now();
+        let lease =
+            Leases::new(std::time::Duration::from_secs(60)).enter([receipt.clone()], now)[0];
+        let service = pipeline::stack();
+        Item {
+            message: Message::split(Delivery::new(receipt, SystemTime::UNIX_EPOCH, "".into())).0,
+            lease,
+            server_now: SystemTime::UNIX_EPOCH,
+            received_at: now,
+            reservation: Reservation { service, permit: None, ticket: None },
+        }
+    }
+
+    #[test]
+    fn whoever_has_a_turn_is_not_idle_any_more() {
+        let feed = Feed::default();
+        let (mut leader, mut other) = (Idle::enter(&feed), Idle::enter(&feed));
+        let Some(Turn::Lead(lead)) = leader.turn() else { panic!("nobody leads") };
+        assert_eq!(lead.wanted(), 2);
+        assert!(other.turn().is_none());
+        lead.deliver(vec![item(1)]);
+        assert!(matches!(other.turn(), Some(Turn::Run(_))));
+        assert_eq!(feed.state().idle, 0);
+        drop((leader, other));
+        assert_eq!(feed.state().idle, 0);
+    }
+
+    /// Slots that take one turn each; those that lead say so and pass it on.
+    fn slots(feed: &Arc<Feed>, stop: &CancellationToken, n: usize) -> JoinSet<&'static str> {
+        let mut slots = JoinSet::new();
+        for _ in 0..n {
+            let (feed, stop) = (Arc::clone(feed), stop.clone());
+            slots.spawn(async move {
+                match feed.turn(&stop).await {
+                    Some(Turn::Run(_)) => "ran",
+                    Some(Turn::Lead(_)) => "led",
+                    None => "stopped",
+                }
+            });
+        }
+        slots
+    }
+
+    #[tokio::test]
+    async fn what_is_delivered_reaches_those_who_wait_and_so_does_the_lead() {
+        for items in 0..5 {
+            let (feed, stop) = (Arc::new(Feed::default()), CancellationToken::new());
+            let Some(Turn::Lead(lead)) = feed.turn(&stop).await else { panic!("nobody leads") };
+            let slots = slots(&feed, &stop, 4);
+            yield_now().await;
+            assert_eq!(lead.wanted(), 5);
+            lead.deliver((0..items + 1).map(item).collect());
+            // The leader's own share.
+            assert!(feed.next().is_some());
+            // Each leads when there is nothing to run, one after the other.
+            let mut turns = slots.join_all().await;
+            turns.sort_unstable();
+            let led = turns.iter().filter(|turn| **turn == "led").count() as u64;
+            assert_eq!(led, 4 - items, "{turns:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_goes_away_passes_the_lead_on() {
+        let (feed, stop) = (Arc::new(Feed::default()), CancellationToken::new());
+        let Some(Turn::Lead(lead)) = feed.turn(&stop).await else { panic!("nobody leads") };
+        let slots = slots(&feed, &stop, 3);
+        yield_now().await;
+        drop(lead);
+        assert_eq!(slots.join_all().await, ["led"; 3]);
+    }
+
+    #[tokio::test]
+    async fn a_stop_reaches_all_who_wait() {
+        let (feed, stop) = (Arc::new(Feed::default()), CancellationToken::new());
+        let Some(Turn::Lead(_lead)) = feed.turn(&stop).await else { panic!("nobody leads") };
+        let slots = slots(&feed, &stop, 3);
+        yield_now().await;
+        stop.cancel();
+        assert_eq!(slots.join_all().await, ["stopped"; 3]);
+        assert_eq!(feed.state().idle, 0);
     }
 }

@@ -32,7 +32,7 @@ pub use self::builder::{BuildError, WorkerBuilder};
 use self::feed::Feed;
 use self::lease::{LeaseKeeper, Leases};
 pub use self::queue::Queue;
-use self::rate::RateLimit;
+use self::rate::Rate;
 use self::report::Counters;
 pub use self::report::Report;
 use self::served::{Pace, Served};
@@ -200,7 +200,7 @@ fn serve(
             raw = settings.raw,
             "serving a queue"
         );
-        let rate = settings.rate_limit.map(|(limit, per)| Mutex::new(RateLimit::new(limit, per)));
+        let rate = settings.rate_limit.map(|(limit, per)| Arc::new(Rate::new(limit, per)));
         Arc::new(Served {
             rules,
             grace,
@@ -218,6 +218,7 @@ fn serve(
             rate,
             pace: Mutex::new(Pace::new(settings.min_poll)),
             vain: Mutex::default(),
+            survived: Mutex::default(),
             plan,
         })
     };

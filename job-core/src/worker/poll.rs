@@ -9,8 +9,10 @@ use tower_service::Service;
 use tracing::{debug, error, warn};
 
 use super::feed::{Item, Lead, Reservation};
-use super::served::{Served, lock};
+use super::rate::Ticket;
+use super::served::Served;
 use crate::backend::{BackendError, Batch, ErrorKind, ReceiveRequest};
+use crate::decide::Message;
 use crate::pipeline::JobService;
 
 /// The waits after failed receives double from the first to the second of these.
@@ -18,39 +20,37 @@ const FAILURE_WAITS: (Duration, Duration) = (Duration::from_millis(250), Duratio
 
 impl Served {
     /// Receives until something came, or the worker stops.
+    ///
+    /// What was reserved is dropped, services included, whenever nothing came for it: a service
+    /// that is ready may hold a permit of a layer, and an idle queue must not hold what a busy one
+    /// needs.
     pub(super) async fn lead(&self, lead: Lead<'_>) {
         while !self.shutdown.is_stopping() {
             if let Some(until) = self.paused() {
                 self.sleep_until(until).await;
                 continue;
             }
-            let granted = match self.take_rate(lead.wanted()) {
-                Ok(granted) => granted.min(self.capabilities.max_receive),
-                Err(until) => {
-                    self.sleep_until(until).await;
-                    continue;
-                }
-            };
             // Permit first: nothing is leased that cannot start at once.
-            let Some(reservations) = self.reserve(granted).await else {
-                return;
+            let reserved = tokio::select! {
+                biased;
+                () = self.shutdown.stop.cancelled() => return,
+                reserved = self.reserve(lead.wanted().min(self.capabilities.max_receive)) => reserved,
             };
             let sent_at = Instant::now();
             let request = ReceiveRequest::new(self.plan.name.clone())
-                .max(reservations.len())
+                .max(reserved.len())
                 .lease(self.leases.lease());
             match self.backend.receive(request).await {
                 Ok(batch) if batch.deliveries.is_empty() => {
-                    // Before sleeping, or an idle queue would hold what a busy one needs.
-                    self.give_up(reservations);
+                    drop(reserved);
                     self.idle().await;
                 }
                 Ok(batch) => {
-                    lead.deliver(self.accept(batch, reservations, sent_at));
+                    lead.deliver(self.accept(batch, reserved, sent_at));
                     return;
                 }
                 Err(error) => {
-                    self.give_up(reservations);
+                    drop(reserved);
                     self.receive_failed(&error).await;
                 }
             }
@@ -68,43 +68,28 @@ impl Served {
         }
     }
 
-    /// As many starts as the rate limit grants now, at most `wanted`.
-    fn take_rate(&self, wanted: usize) -> Result<usize, Instant> {
-        let wanted = wanted.min(self.capabilities.max_receive);
-        self.rate.as_ref().map_or(Ok(wanted), |rate| lock(rate).take(wanted, Instant::now()))
-    }
-
-    fn refund_rate(&self, unused: usize) {
-        if let Some(rate) = &self.rate {
-            lock(rate).refund(unused);
-        }
-    }
-
     /// Waits for one reservation, then takes as many more as there are at once, `most` in all.
-    /// `None` if the worker stops first.
-    async fn reserve(&self, most: usize) -> Option<Vec<Reservation>> {
-        let first = tokio::select! {
-            biased;
-            () = self.shutdown.stop.cancelled() => {
-                self.refund_rate(most);
-                return None;
-            }
-            first = self.reserve_one() => first,
+    async fn reserve(&self, most: usize) -> Vec<Reservation> {
+        let mut tickets = match &self.rate {
+            Some(rate) => rate.tickets(most).await.into_iter().map(Some).collect(),
+            None => std::iter::repeat_with(|| None).take(most).collect::<Vec<_>>(),
         };
-        let mut reservations = Vec::with_capacity(most);
-        reservations.push(first);
-        while reservations.len() < most {
-            let mut more = std::pin::pin!(self.reserve_one());
+        let mut reserved = Vec::with_capacity(most);
+        while let Some(ticket) = tickets.pop() {
+            if reserved.is_empty() {
+                reserved.push(self.reserve_one(ticket).await);
+                continue;
+            }
+            let mut more = std::pin::pin!(self.reserve_one(ticket));
             match poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx))).await {
-                Poll::Ready(reservation) => reservations.push(reservation),
+                Poll::Ready(reservation) => reserved.push(reservation),
                 Poll::Pending => break,
             }
         }
-        self.refund_rate(most - reservations.len());
-        Some(reservations)
+        reserved
     }
 
-    async fn reserve_one(&self) -> Reservation {
+    async fn reserve_one(&self, ticket: Option<Ticket>) -> Reservation {
         let permit = match &self.permits {
             None => None,
             Some(permits) => permits.clone().acquire_owned().await.ok(),
@@ -113,7 +98,7 @@ impl Served {
             let spare = self.services().pop();
             let mut service = spare.unwrap_or_else(|| self.stack.clone());
             match poll_fn(|cx| service.poll_ready(cx)).await {
-                Ok(()) => return Reservation { service, _permit: permit },
+                Ok(()) => return Reservation { service, permit, ticket },
                 Err(error) => {
                     error!(queue = %self.plan.name, error, "a layer fails to become ready");
                     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -122,28 +107,17 @@ impl Served {
         }
     }
 
-    /// Hands reservations back that nothing came for. The services are dropped, not kept: a ready
-    /// one may hold a permit of a layer.
-    fn give_up(&self, reservations: Vec<Reservation>) {
-        self.refund_rate(reservations.len());
-    }
-
     /// Keeps a service for the next job once it has been called.
     pub(super) fn reuse(&self, service: JobService) {
         self.services().push(service);
     }
 
-    fn accept(
-        &self,
-        batch: Batch,
-        mut reservations: Vec<Reservation>,
-        sent_at: Instant,
-    ) -> Vec<Item> {
+    fn accept(&self, batch: Batch, mut reserved: Vec<Reservation>, sent_at: Instant) -> Vec<Item> {
         let Batch { mut deliveries, server_now, .. } = batch;
-        if deliveries.len() > reservations.len() {
+        if deliveries.len() > reserved.len() {
             error!(queue = %self.plan.name, "the backend gave more than was asked for");
             // They come again when their lease ends.
-            deliveries.truncate(reservations.len());
+            deliveries.truncate(reserved.len());
         }
         {
             let mut pace = self.pace();
@@ -151,16 +125,17 @@ impl Served {
             pace.failures = 0;
         }
         self.counters.received.add(deliveries.len() as u64);
-        self.give_up(reservations.split_off(deliveries.len()));
-        let receipts = deliveries.iter().map(|delivery| delivery.receipt.clone());
+        reserved.truncate(deliveries.len());
+        let (messages, receipts): (Vec<_>, Vec<_>) =
+            deliveries.into_iter().map(Message::split).unzip();
         let leases = self.leases.enter(receipts, sent_at);
         let received_at = Instant::now();
-        deliveries
+        messages
             .into_iter()
             .zip(leases)
-            .zip(reservations)
-            .map(|((delivery, lease), reservation)| Item {
-                delivery,
+            .zip(reserved)
+            .map(|((message, lease), reservation)| Item {
+                message,
                 lease,
                 server_now,
                 received_at,

@@ -9,10 +9,10 @@ use tokio::time::Instant;
 use super::builder::QueuePlan;
 use super::feed::Feed;
 use super::lease::Leases;
-use super::rate::RateLimit;
+use super::rate::Rate;
 use super::report::Counters;
 use super::shutdown::Shutdown;
-use super::vain::VainDeletes;
+use super::vain::{Survived, VainDeletes};
 use crate::backend::{Backend, Capabilities};
 use crate::context::Shared;
 use crate::decide::Rules;
@@ -38,9 +38,10 @@ pub(crate) struct Served {
     /// Told of every enqueue by a client of this worker.
     pub(crate) enqueued: Arc<Notify>,
     pub(super) services: Mutex<Vec<JobService>>,
-    pub(super) rate: Option<Mutex<RateLimit>>,
+    pub(super) rate: Option<Arc<Rate>>,
     pub(super) pace: Mutex<Pace>,
     pub(super) vain: Mutex<VainDeletes>,
+    pub(super) survived: Mutex<Survived>,
 }
 
 /// How soon to receive again.
@@ -75,6 +76,10 @@ impl Served {
 
     pub(super) fn vain(&self) -> MutexGuard<'_, VainDeletes> {
         lock(&self.vain)
+    }
+
+    pub(super) fn survived(&self) -> MutexGuard<'_, Survived> {
+        lock(&self.survived)
     }
 
     pub(super) fn services(&self) -> MutexGuard<'_, Vec<JobService>> {

@@ -13,6 +13,7 @@ use tracing::{error, warn};
 
 use super::lease::{Held, LeaseKey};
 use super::served::Served;
+use crate::QueueName;
 use crate::backend::{BackendError, ErrorKind, ItemResult, MessageId, Outgoing, Receipt};
 use crate::decide::{Gone, Later, Settlement};
 
@@ -35,7 +36,7 @@ impl Served {
         lease: LeaseKey,
         message: &MessageId,
         settlement: Settlement,
-    ) {
+    ) -> Result<(), Unsettled> {
         let counters = &self.counters;
         let (settled, counter) = match settlement {
             Settlement::Delete(gone) => {
@@ -49,23 +50,24 @@ impl Served {
                 (self.delete(lease, message).await, None)
             }
             Settlement::Rewrite { body, delay, why } => {
-                (self.rewrite(lease, body, delay).await, Some(self.counter_of(why)))
+                (self.rewrite(lease, message, body, delay).await, Some(self.counter_of(why)))
             }
             Settlement::Release { delay, why } => {
                 (self.release(lease, delay).await, Some(self.counter_of(why)))
             }
             Settlement::Poison { fence, copy, .. } => {
-                (self.move_to_poison(lease, fence, copy).await, Some(&counters.poisoned))
+                (self.move_to_poison(lease, message, fence, copy).await, None)
             }
         };
-        match settled {
+        match &settled {
             Ok(()) => {
                 if let Some(counter) = counter {
                     counter.increment();
                 }
             }
-            Err(unsettled) => self.count_unsettled(&unsettled),
+            Err(unsettled) => self.count_unsettled(unsettled),
         }
+        settled
     }
 
     pub(super) fn count_unsettled(&self, unsettled: &Unsettled) {
@@ -111,7 +113,11 @@ impl Served {
                 }
             }
         }
+        if receipts.is_empty() {
+            return;
+        }
         let results = self.backend.delete(&receipts).await;
+        let results = results.into_iter().chain(std::iter::repeat_with(|| Err(no_result())));
         for (((deadline, message), receipt), result) in held.into_iter().zip(receipts).zip(results)
         {
             if let Err(error) = result {
@@ -170,11 +176,15 @@ impl Served {
     async fn rewrite(
         &self,
         lease: LeaseKey,
+        message: &MessageId,
         body: Bytes,
         delay: Duration,
     ) -> Result<(), Unsettled> {
         if !self.capabilities.replace {
-            return self.resend(lease, body, delay).await;
+            let outgoing = Outgoing::new(body).delay(delay);
+            let what = "putting a job off";
+            self.send_while_held(lease, &self.plan.name, outgoing, what).await?;
+            return self.delete(lease, message).await;
         }
         let held = self.take(lease).await?;
         let replaced = persist(held.deadline, false, || {
@@ -190,18 +200,6 @@ impl Served {
             }
             Err(failed) => Err(self.unsettled(failed, "putting a job off")),
         }
-    }
-
-    /// For backends that cannot rewrite: a new message, then the old one is deleted.
-    async fn resend(&self, lease: LeaseKey, body: Bytes, delay: Duration) -> Result<(), Unsettled> {
-        // The lease is kept while this is sent.
-        let message = Outgoing::new(body).delay(delay);
-        self.send(&self.plan.name, message)
-            .await
-            .map_err(|failed| self.unsettled(failed, "putting a job off"))?;
-        let held = self.take(lease).await?;
-        let message = held.receipt.message_id().clone();
-        self.delete_held(held, &message, None).await
     }
 
     async fn release(&self, lease: LeaseKey, delay: Duration) -> Result<(), Unsettled> {
@@ -224,6 +222,7 @@ impl Served {
     async fn move_to_poison(
         &self,
         lease: LeaseKey,
+        message: &MessageId,
         fence: Option<Bytes>,
         copy: Bytes,
     ) -> Result<(), Unsettled> {
@@ -231,12 +230,27 @@ impl Served {
             Some(fence) => self.hold_with(lease, fence, "marking a job as poison").await?,
             None => lease,
         };
-        // The lease is kept while this is sent.
-        let sent = self.send(&self.plan.poison, Outgoing::new(copy)).await;
-        let held = self.take(lease).await?;
-        sent.map_err(|failed| self.unsettled(failed, "moving a job to the poison queue"))?;
-        let message = held.receipt.message_id().clone();
-        self.delete_held(held, &message, None).await
+        let (poison, copy) = (&self.plan.poison, Outgoing::new(copy));
+        let what = "moving a job to the poison queue";
+        self.send_while_held(lease, poison, copy, what).await?;
+        self.counters.poisoned.increment();
+        self.delete(lease, message).await
+    }
+
+    /// Sends what is to be in the place of a message, whose lease is kept meanwhile, and let go
+    /// if that fails.
+    async fn send_while_held(
+        &self,
+        lease: LeaseKey,
+        queue: &QueueName,
+        outgoing: Outgoing,
+        what: &'static str,
+    ) -> Result<(), Unsettled> {
+        if let Err(failed) = self.send(queue, outgoing).await {
+            self.take(lease).await?;
+            return Err(self.unsettled(failed, what));
+        }
+        Ok(())
     }
 
     /// Rewrites the body and keeps the lease, under a new key. A body that is too large is left
@@ -269,7 +283,7 @@ impl Served {
     }
 
     /// Sends for as long as a lease lasts; the caller's own lease is renewed meanwhile.
-    async fn send(&self, queue: &crate::QueueName, message: Outgoing) -> Result<(), Failed> {
+    async fn send(&self, queue: &QueueName, message: Outgoing) -> Result<(), Failed> {
         let messages = [message];
         let until = Instant::now() + self.leases.lease();
         persist(until, false, || async { only(self.backend.send(queue, &messages).await) })
@@ -352,7 +366,9 @@ where
 
 /// The result of a request of one item.
 fn only<T>(results: Vec<ItemResult<T>>) -> ItemResult<T> {
-    results.into_iter().next().unwrap_or_else(|| {
-        Err(BackendError::new(ErrorKind::Other).message("the backend gave no result for an item"))
-    })
+    results.into_iter().next().unwrap_or_else(|| Err(no_result()))
+}
+
+fn no_result() -> BackendError {
+    BackendError::new(ErrorKind::Other).message("the backend gave no result for an item")
 }

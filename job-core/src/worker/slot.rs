@@ -6,20 +6,23 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use tokio::time::{Instant, timeout};
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
-use tracing::{debug, info, warn};
+use tracing::{debug, error, info, warn};
 
-use super::feed::{Item, Turn};
+use super::feed::{Item, Reservation, Turn};
 use super::jobs::JobEntry;
 use super::lease::LeaseKey;
+use super::rate::Ticket;
 use super::served::Served;
-use crate::backend::{Delivery, MessageId};
+use super::settle::Unsettled;
+use crate::backend::MessageId;
 use crate::context::About;
-use crate::decide::{self, Admission, Gone, Refusal, Rules, Seen, Settlement, raw};
+use crate::decide::{self, Admission, Gone, Message, Refusal, Rules, Seen, Settlement, raw};
 use crate::envelope::Envelope;
 use crate::handler::Prepared;
-use crate::pipeline::catch_panic::Panicked;
+use crate::pipeline::catch_panic::{Panicked, catch, speakable};
 use crate::pipeline::{Call, JobService};
 use crate::{Args, BoxError, JobContext, JobId, Outcome, PoisonReason};
 
@@ -29,11 +32,16 @@ const GROUP: usize = 8;
 /// How long a cancelled handler has to come to an end by itself before its future is dropped.
 const CANCEL_GRACE: Duration = Duration::from_millis(500);
 
+/// How long a slot pauses after a panic of something that is not a job.
+const AFTER_PANIC: Duration = Duration::from_secs(1);
+
 /// One slot: at any time it runs at most one job.
 #[derive(Debug)]
 pub(crate) struct Slot {
     served: Arc<Served>,
     rng: fastrand::Rng,
+    /// What it is busy with.
+    current: Option<LeaseKey>,
     /// Finished, and not yet deleted. Never kept while a job waits for anything.
     finished: Vec<(LeaseKey, MessageId)>,
 }
@@ -60,28 +68,51 @@ enum Ran {
 
 impl Ran {
     fn of(result: Result<Outcome, BoxError>) -> Self {
-        Self::Outcome(result.unwrap_or_else(|error| Outcome::Retry { error, after: None }))
+        match result.unwrap_or_else(|error| Outcome::Retry { error, after: None }) {
+            Outcome::Retry { error, after } => {
+                Self::Outcome(Outcome::Retry { error: speakable(error), after })
+            }
+            Outcome::Permanent { error } => {
+                Self::Outcome(Outcome::Permanent { error: speakable(error) })
+            }
+            Outcome::Discard { reason } => {
+                Self::Outcome(Outcome::Discard { reason: speakable(reason) })
+            }
+            outcome => Self::Outcome(outcome),
+        }
     }
 }
 
 impl Slot {
     pub(crate) fn new(served: Arc<Served>) -> Self {
-        Self { served, rng: fastrand::Rng::new(), finished: Vec::new() }
+        Self { served, rng: fastrand::Rng::new(), current: None, finished: Vec::new() }
     }
 
     /// Runs jobs until the worker stops and nothing is left to give back.
+    ///
+    /// A panicking job is a failed attempt and ends nothing. This is for what else may panic, such
+    /// as a backend or a backoff of the user's: the message comes again when its lease ends, and
+    /// the slot goes on.
     pub(crate) async fn run(mut self) {
+        while let Err(panicked) = catch(self.serve()).await {
+            error!(queue = %self.served.plan.name, %panicked, "a slot of the worker panicked");
+            if let Some(lease) = self.current.take() {
+                self.served.leases.abandon(lease);
+            }
+            sleep(AFTER_PANIC).await;
+        }
+    }
+
+    async fn serve(&mut self) {
         let served = Arc::clone(&self.served);
         let stop = &served.shutdown.stop;
         while !stop.is_cancelled() {
-            let turn = match served.feed.try_turn() {
-                Some(Turn::Run(item)) => Some(Turn::Run(item)),
-                other => {
+            let turn = match served.feed.next() {
+                Some(item) => Some(Turn::Run(item)),
+                None => {
+                    // Before it takes the lead: the others need not wait for this.
                     self.flush().await;
-                    match other {
-                        Some(turn) => Some(turn),
-                        None => served.feed.turn(stop).await,
-                    }
+                    served.feed.turn(stop).await
                 }
             };
             match turn {
@@ -89,8 +120,11 @@ impl Slot {
                 Some(Turn::Lead(lead)) => served.lead(lead).await,
                 None => break,
             }
+            self.current = None;
+            // Where backend and jobs never wait, nothing else would let other tasks run.
+            consume_budget().await;
         }
-        while let Some(item) = served.feed.leftover() {
+        while let Some(item) = served.feed.next() {
             self.process(item).await;
         }
         self.flush().await;
@@ -105,22 +139,24 @@ impl Slot {
 
     async fn process(&mut self, item: Item) {
         let served = Arc::clone(&self.served);
-        let Item { delivery, lease, server_now, received_at, reservation } = item;
+        let Item { message, lease, server_now, received_at, reservation } = item;
+        self.current = Some(lease);
+        let message = served.without_survived_mark(message);
         let seen = Seen {
             queue: &served.plan.name,
-            message_id: &delivery.message_id,
-            count: delivery.count,
-            inserted_at: delivery.inserted_at,
+            message_id: &message.message_id,
+            count: message.count,
+            inserted_at: message.inserted_at,
             now: server_now,
         };
-        if served.vain().contains(&delivery.message_id) {
+        if served.vain().contains(&message.message_id) {
             debug!(queue = %seen.queue, message_id = %seen.message_id, "deleting a finished job that came again");
-            self.finish(lease, &delivery).await;
+            self.finish(lease, &message).await;
             return;
         }
-        let (service, permit) = (reservation.service, reservation._permit);
-        let run =
-            Run { slot: self, served: &served, delivery: &delivery, seen, received_at, lease };
+        let Reservation { service, permit, ticket } = reservation;
+        let (served, message) = (&*served, &message);
+        let run = Run { slot: self, served, message, seen, received_at, lease, ticket };
         match &served.plan.raw {
             Some(job) => run.raw(job, service).await,
             None => run.enveloped(service).await,
@@ -129,11 +165,27 @@ impl Slot {
     }
 
     /// The message is to be deleted, in company where the backend takes several.
-    async fn finish(&mut self, lease: LeaseKey, delivery: &Delivery) {
-        self.finished.push((lease, delivery.message_id.clone()));
+    async fn finish(&mut self, lease: LeaseKey, message: &Message) {
+        self.finished.push((lease, message.message_id.clone()));
         if self.finished.len() >= GROUP.min(self.served.capabilities.max_delete) {
             self.flush().await;
         }
+    }
+}
+
+impl Served {
+    /// The message without the mark of a start that is known not to have ended in a crash.
+    fn without_survived_mark(&self, mut message: Message) -> Message {
+        let survived = self.survived().take(&message.message_id);
+        let unmarked = survived.and_then(|count| {
+            let mut envelope = Envelope::decode(&message.body).ok()?;
+            envelope.history.started.take_if(|mark| mark.count == count)?;
+            envelope.encode().ok()
+        });
+        if let Some(body) = unmarked {
+            message.body = body;
+        }
+        message
     }
 }
 
@@ -141,34 +193,50 @@ impl Slot {
 struct Run<'a> {
     slot: &'a mut Slot,
     served: &'a Served,
-    delivery: &'a Delivery,
+    message: &'a Message,
     seen: Seen<'a>,
     received_at: Instant,
     lease: LeaseKey,
+    ticket: Option<Ticket>,
 }
 
 impl Run<'_> {
     async fn enveloped(mut self, service: JobService) {
-        let Self { served, delivery, seen, .. } = self;
+        let Self { served, message, seen, .. } = self;
         if served.shutdown.is_stopping() {
             return self.give_back_unstarted().await;
         }
         let rules: Rules = served.rules;
         let capabilities = &served.capabilities;
         let find = |name: &str| served.plan.jobs.find(name);
-        let admission =
-            decide::admit(delivery, seen, find, rules, capabilities, &mut self.slot.rng);
+        let admission = decide::admit(message, seen, find, rules, capabilities, &mut self.slot.rng);
         let (envelope, job, mark) = match admission {
             Admission::Run { envelope, job, mark } => (envelope, job, mark),
             Admission::Settle(settlement, refusal) => {
                 self.log_refusal(&settlement, &refusal);
-                return self.settle(settlement).await;
+                let _ = self.settle(settlement).await;
+                return;
             }
         };
+        let marked = mark.is_some();
         if let Some(mark) = mark {
             match served.hold_with(self.lease, mark, "marking a start").await {
                 Ok(lease) => self.lease = lease,
-                Err(unsettled) => return served.count_unsettled(&unsettled),
+                Err(unsettled) => {
+                    // It may have been written all the same, but nothing starts.
+                    served.survived().remember(seen.message_id, seen.count);
+                    return served.count_unsettled(&unsettled);
+                }
+            }
+            self.slot.current = Some(self.lease);
+            if served.shutdown.is_stopping() {
+                // The mark goes, or the next delivery would take this for a crash.
+                let (outcome, rng) = (Outcome::GivenBack, &mut self.slot.rng);
+                let (verbatim, policy) = (&message.body, job.policy);
+                let settlement =
+                    decide::decide(envelope, verbatim, seen, &outcome, policy, capabilities, rng);
+                let _ = self.settle(settlement).await;
+                return;
             }
         }
 
@@ -177,14 +245,14 @@ impl Run<'_> {
             job,
             args: Args::new(envelope.args.get(), envelope.args_version),
             attempt: envelope.history.attempt(),
-            max_attempts: envelope.options.max_attempts.unwrap_or(job.policy.max_attempts),
+            max_attempts: envelope.options.max_attempts.unwrap_or(job.policy.max_attempts).max(1),
             enqueued_at: envelope.enqueued_at,
             meta: envelope.meta.clone(),
         };
         let (id, attempt) = (start.id, start.attempt);
         let ran = self.start(&start, service).await;
         let seen = Seen { now: self.now(), ..seen };
-        let verbatim = &delivery.body;
+        let verbatim = &message.body;
         let rng = &mut self.slot.rng;
         let settlement = match &ran {
             Ran::LeaseLost => return self.forget().await,
@@ -206,30 +274,34 @@ impl Run<'_> {
             }
         };
         self.log(job, id, attempt, &ran, &settlement);
-        self.settle(settlement).await;
+        let settled = self.settle(settlement).await;
+        if marked && matches!(settled, Err(Unsettled::Failed)) {
+            served.survived().remember(seen.message_id, seen.count);
+        }
     }
 
     async fn raw(mut self, job: &JobEntry, service: JobService) {
-        let Self { served, delivery, seen, .. } = self;
+        let Self { served, message, seen, .. } = self;
         let (name, policy) = (job.registration.name, job.policy);
         let capabilities = &served.capabilities;
         if served.shutdown.is_stopping() {
             return self.give_back_unstarted().await;
         }
         let id = JobId::for_message(seen.queue, seen.message_id);
-        if let Some(settlement) = raw::admit(delivery, name, seen, policy, capabilities) {
+        if let Some(settlement) = raw::admit(message, name, seen, policy, capabilities) {
             let refusal = Refusal { id: Some(id), name: Some(name.to_owned()), problem: None };
             self.log_refusal(&settlement, &refusal);
-            return self.settle(settlement).await;
+            let _ = self.settle(settlement).await;
+            return;
         }
         let attempt = raw::attempt(seen);
-        let start = std::str::from_utf8(&delivery.body).map(|args| Start {
+        let start = std::str::from_utf8(&message.body).map(|args| Start {
             id,
             job,
             args: Args::new(args, job.registration.version),
             attempt,
             max_attempts: policy.max_attempts,
-            enqueued_at: delivery.inserted_at,
+            enqueued_at: message.inserted_at,
             meta: Default::default(),
         });
         let ran = match &start {
@@ -241,14 +313,14 @@ impl Run<'_> {
         let settlement = match &ran {
             Ran::LeaseLost => return self.forget().await,
             Ran::Outcome(outcome) => {
-                raw::decide(delivery, name, seen, outcome, policy, capabilities, rng)
+                raw::decide(message, name, seen, outcome, policy, capabilities, rng)
             }
             Ran::Misfit(problem) => {
-                raw::misfit(delivery, name, seen, problem.clone(), policy, capabilities, rng)
+                raw::misfit(message, name, seen, problem.clone(), policy, capabilities, rng)
             }
         };
         self.log(job, id, attempt, &ran, &settlement);
-        self.settle(settlement).await;
+        let _ = self.settle(settlement).await;
     }
 
     /// Decodes the args and runs the job.
@@ -258,16 +330,19 @@ impl Run<'_> {
                 Ok(Ok(prepared)) => prepared,
                 Ok(Err(misfit)) => return Ran::Misfit(misfit.to_string()),
                 Err(payload) => {
-                    return Ran::Outcome(Outcome::Retry {
-                        error: Panicked::from(payload).into(),
-                        after: None,
-                    });
+                    // Its text is likely to hold a piece of the args.
+                    let _ = Panicked::from(payload);
+                    let error = "the job panicked while its args were decoded".into();
+                    return Ran::Outcome(Outcome::Retry { error, after: None });
                 }
             };
         let now = Instant::now();
         let timeout = start.job.timeout;
         if self.served.leases.begin(self.lease, now + timeout + self.served.grace).is_err() {
             return Ran::LeaseLost;
+        }
+        if let Some(ticket) = self.ticket.take() {
+            ticket.start(now);
         }
         let about = About {
             id: start.id,
@@ -327,16 +402,16 @@ impl Run<'_> {
 
     /// Received, and then the worker was asked to stop.
     async fn give_back_unstarted(mut self) {
-        let Self { served, delivery, seen, .. } = self;
+        let Self { served, message, seen, .. } = self;
         let release = Settlement::Release { delay: Duration::ZERO, why: decide::Later::GiveBack };
-        let settlement = match Envelope::decode(&delivery.body) {
+        let settlement = match Envelope::decode(&message.body) {
             // With its deliveries accounted for, or the next one would look like a crash.
             Ok(envelope) if served.plan.raw.is_none() && envelope.poison.is_none() => {
                 decide::give_back_unstarted(envelope, seen, &served.capabilities)
             }
             _ => release,
         };
-        self.settle(settlement).await;
+        let _ = self.settle(settlement).await;
     }
 
     /// The lease is lost: whoever has the message now settles it.
@@ -351,12 +426,13 @@ impl Run<'_> {
         );
     }
 
-    async fn settle(&mut self, settlement: Settlement) {
+    async fn settle(&mut self, settlement: Settlement) -> Result<(), Unsettled> {
         if let Settlement::Delete(Gone::Done) = settlement {
             self.served.counters.completed.increment();
-            return self.slot.finish(self.lease, self.delivery).await;
+            self.slot.finish(self.lease, self.message).await;
+            return Ok(());
         }
-        self.served.settle(self.lease, &self.delivery.message_id, settlement).await;
+        self.served.settle(self.lease, &self.message.message_id, settlement).await
     }
 
     /// The server's time now, by the clock that no adjustment of this machine's can move.

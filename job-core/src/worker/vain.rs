@@ -1,6 +1,7 @@
-//! Messages that should be gone: their job is finished, but their delete failed.
+//! What this worker knows better than the messages: which should be gone, since their job is
+//! finished but their delete failed; and which start did not end in a crash.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::backend::MessageId;
 
@@ -33,6 +34,32 @@ impl VainDeletes {
     }
 }
 
+/// Remembers the starts of this worker that were marked in their messages and did not end in a
+/// crash, although nothing could be written to say so. Bounded, too.
+#[derive(Debug, Default)]
+pub(crate) struct Survived {
+    counts: HashMap<MessageId, u32>,
+    order: VecDeque<MessageId>,
+}
+
+impl Survived {
+    /// The start in the delivery of that count was survived.
+    pub(crate) fn remember(&mut self, message: &MessageId, count: Option<u32>) {
+        self.counts.insert(message.clone(), count.unwrap_or(0));
+        self.order.push_back(message.clone());
+        if self.order.len() > VainDeletes::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.counts.remove(&oldest);
+        }
+    }
+
+    /// The delivery whose start was survived, if that is known. It is forgotten then.
+    pub(crate) fn take(&mut self, message: &MessageId) -> Option<u32> {
+        if self.counts.is_empty() { None } else { self.counts.remove(message) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -47,5 +74,19 @@ mod tests {
         assert!(!vain.contains(&0.into()));
         assert!(vain.contains(&1.into()) && vain.contains(&(VainDeletes::MOST as u64).into()));
         assert_eq!(vain.known.len(), VainDeletes::MOST);
+    }
+    #[test]
+    fn a_survived_start_is_remembered_once() {
+        let mut survived = Survived::default();
+        assert_eq!(survived.take(&1.into()), None);
+        survived.remember(&1.into(), Some(7));
+        survived.remember(&2.into(), None);
+        assert_eq!(survived.take(&1.into()), Some(7));
+        assert_eq!(survived.take(&1.into()), None);
+        for n in 0..2 * VainDeletes::MOST as u64 {
+            survived.remember(&n.into(), Some(1));
+        }
+        assert!(survived.counts.len() <= VainDeletes::MOST);
+        assert!(survived.order.len() <= VainDeletes::MOST);
     }
 }

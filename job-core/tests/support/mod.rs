@@ -434,6 +434,12 @@ impl Poisoned {
         self
     }
 
+    /// As somebody might put it there by hand.
+    pub(crate) fn unmarked(mut self) -> Self {
+        self.json.as_object_mut().unwrap().remove("poison");
+        self
+    }
+
     pub(crate) fn body(&self) -> String {
         self.json.to_string()
     }

@@ -171,14 +171,12 @@ async fn replay(
     let backend = &**from.client.backend();
     let capabilities = backend.capabilities();
     let in_flight = if capabilities.remote && pace.is_none() { IN_FLIGHT } else { 1 };
-    let lease = Scan::lease(capabilities);
+    // A job whose moment comes later than this is not kept under a lease until then.
+    let safe = Scan::lease(capabilities) / 2;
     let mut had: HashSet<JobId> = HashSet::new();
 
     while report.matched < *limit && (filter.ids.is_empty() || had.len() < filter.ids.len()) {
-        let max = match &mut pace {
-            Some(pace) => pace.before_receive(lease).await,
-            None => capabilities.max_receive,
-        };
+        let max = pace.as_ref().map_or(capabilities.max_receive, |pace| pace.most_within(safe));
         let fresh = scan
             .next(max)
             .await
@@ -193,15 +191,24 @@ async fn replay(
             let (id, at) = (&delivery.message_id, delivery.inserted_at);
             let job = PoisonJob::read(from, id, at, delivery.body);
             // Never a copy of what had its turn: it would start the job a second time.
-            if newer || report.matched >= *limit || !filter.matches(&job) || !had.insert(job.id()) {
+            let had_its_turn = had.contains(&job.id());
+            if newer || had_its_turn || report.matched >= *limit || !filter.matches(&job) {
                 report.skipped += 1;
                 scan.hold(delivery.receipt);
-            } else if *dry_run {
-                report.matched += 1;
+                continue;
+            }
+            let far = pace.as_ref().and_then(|pace| pace.next_beyond(safe));
+            if let Some(moment) = far.filter(|_| !dry_run) {
+                scan.give_back(&delivery.receipt).await;
+                tokio::time::sleep_until(moment).await;
+                continue;
+            }
+            had.insert(job.id());
+            report.matched += 1;
+            if *dry_run {
                 report.ids.push(job.id());
                 scan.hold(delivery.receipt);
             } else {
-                report.matched += 1;
                 chosen.push(Move::of(from, job, delivery.receipt, capabilities.max_body));
             }
         }
@@ -308,7 +315,10 @@ async fn carry(client: &Client, to: &QueueName, body: Bytes, receipt: &Receipt) 
     // this for one, and the job would be gone.
     let message = [Outgoing::new(body)];
     match retry(|| async { one(backend.send(to, &message).await).map(drop) }).await {
-        Ok(()) => client.wakers().wake(to, 1),
+        Ok(()) => {
+            client.known().insert(to);
+            client.wakers().wake(to, 1);
+        }
         Err(error) => {
             return match error.kind() {
                 ErrorKind::TooLarge | ErrorKind::Invalid => Fate::Refused,
@@ -364,17 +374,14 @@ impl Pace {
         slot
     }
 
-    /// How many to receive so that the last one's moment comes well before its lease ends. Where
-    /// even one would have to wait too long, waits first.
-    async fn before_receive(&self, lease: Duration) -> usize {
-        let safe = lease / 2;
-        if self.interval > safe {
-            if let Some(next) = self.next {
-                tokio::time::sleep_until(next).await;
-            }
-            return 1;
-        }
-        let most = safe.as_nanos() / self.interval.as_nanos().max(1);
+    /// How many moments there are within `time`, at least one.
+    fn most_within(&self, time: Duration) -> usize {
+        let most = time.as_nanos() / self.interval.as_nanos().max(1);
         usize::try_from(most).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// The next moment, if it is further away than `time`.
+    fn next_beyond(&self, time: Duration) -> Option<Instant> {
+        self.next.filter(|next| next.saturating_duration_since(Instant::now()) > time)
     }
 }

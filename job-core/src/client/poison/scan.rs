@@ -24,7 +24,8 @@ pub(super) struct Scan<'a> {
     held: HashMap<MessageId, Receipt>,
     started_at: Option<SystemTime>,
     state: State,
-    /// A receive whose answer was lost may have leased messages that nobody heard of.
+    /// Something may be hidden that the scan will not see: a receive whose answer was lost may
+    /// have leased messages that nobody heard of.
     lost: AtomicBool,
 }
 
@@ -56,12 +57,35 @@ impl<'a> Scan<'a> {
 
     /// Up to `max` messages that were not seen before; none means that the scan is over.
     ///
-    /// The end is an empty receive, or one that brings nothing new: then the first leases have
-    /// ended, and going on would go round in circles.
+    /// What was held for so long that its lease ended comes again; it is held once more. The end
+    /// is an empty receive, or one that brings only what this very call has held once more: then
+    /// leases end faster than messages come, and going on would go round in circles.
     pub(super) async fn next(&mut self, max: usize) -> Result<Vec<Delivery>, BackendError> {
-        if self.state != State::Going {
-            return Ok(Vec::new());
+        let mut again: HashSet<MessageId> = HashSet::new();
+        let mut fresh = Vec::new();
+        while fresh.is_empty() && self.state == State::Going {
+            let deliveries = self.receive(max).await?;
+            if deliveries.is_empty() {
+                self.state = State::Complete;
+                break;
+            }
+            let mut progress = false;
+            for delivery in deliveries {
+                if self.seen.insert(delivery.message_id.clone()) {
+                    fresh.push(delivery);
+                } else {
+                    progress |= again.insert(delivery.message_id);
+                    self.hold(delivery.receipt);
+                }
+            }
+            if fresh.is_empty() && !progress {
+                self.state = State::Cut;
+            }
         }
+        Ok(fresh)
+    }
+
+    async fn receive(&mut self, max: usize) -> Result<Vec<Delivery>, BackendError> {
         let capabilities = self.backend.capabilities();
         let request = ReceiveRequest::new(self.queue.clone())
             .max(max.clamp(1, capabilities.max_receive.max(1)))
@@ -73,33 +97,27 @@ impl<'a> Scan<'a> {
             }
             received
         };
-        let batch = match retry(receive).await {
-            Ok(batch) => batch,
-            Err(error) if error.kind() == ErrorKind::QueueNotFound => {
-                self.state = State::Complete;
-                return Ok(Vec::new());
+        match retry(receive).await {
+            Ok(batch) => {
+                self.started_at.get_or_insert(batch.server_now);
+                Ok(batch.deliveries)
             }
-            Err(error) => return Err(error),
-        };
-        self.started_at.get_or_insert(batch.server_now);
-        let empty = batch.deliveries.is_empty();
-        let mut fresh = Vec::with_capacity(batch.deliveries.len());
-        for delivery in batch.deliveries {
-            if self.seen.insert(delivery.message_id.clone()) {
-                fresh.push(delivery);
-            } else {
-                self.hold(delivery.receipt);
-            }
+            Err(error) if error.kind() == ErrorKind::QueueNotFound => Ok(Vec::new()),
+            Err(error) => Err(error),
         }
-        if fresh.is_empty() {
-            self.state = if empty { State::Complete } else { State::Cut };
-        }
-        Ok(fresh)
     }
 
     /// Keeps a message hidden until the scan is over, so that it does not come again.
     pub(super) fn hold(&mut self, receipt: Receipt) {
         self.held.insert(receipt.message_id().clone(), receipt);
+    }
+
+    /// Gives a message back now, to come again later in the scan.
+    pub(super) async fn give_back(&mut self, receipt: &Receipt) {
+        self.seen.remove(receipt.message_id());
+        if retry(|| self.backend.release(receipt, Duration::ZERO)).await.is_err() {
+            self.lost.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether a message came in after the scan had begun.

@@ -105,9 +105,12 @@ impl Life {
         }
 
         let message_id = MessageId::from(self.message);
-        let receipt = Receipt::new(queue(), self.message, 1);
-        let mut delivery = Delivery::new(receipt, self.given.inserted_at, self.body.clone());
-        delivery.count = self.given.count;
+        let delivery = Message {
+            message_id: message_id.clone(),
+            count: self.given.count,
+            inserted_at: self.given.inserted_at,
+            body: self.body.clone(),
+        };
         let queue = queue();
         let seen = Seen {
             queue: &queue,

@@ -5,10 +5,14 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-use tracing::{debug, warn};
+use tracing::{debug, error, warn};
 
 use super::Leases;
 use crate::backend::{Backend, ErrorKind, Receipt};
+
+/// How much of the time until a renewal is left to chance, so that workers that started together
+/// do not renew together.
+const JITTER: f64 = 0.2;
 
 /// Renews the leases of a worker's queues when a third of them is over, until a handler has had
 /// its time or the receipt is taken.
@@ -30,53 +34,82 @@ impl LeaseKeeper {
     pub(crate) async fn run(mut self) {
         let max = self.backend.capabilities().max_renew.max(1);
         let mut renewals = JoinSet::new();
+        let mut early = self.rng.f64() * JITTER;
         loop {
             let now = Instant::now();
-            let mut next = now + Duration::from_secs(3600);
+            let next = self.queues.iter().map(|leases| {
+                let ahead = leases.ahead(early);
+                // What is entered from now on is due after a third of a lease at the earliest, so
+                // nobody needs to wake the keeper for it.
+                let idle = now + leases.lease / 3 - ahead;
+                leases.book().next_due(ahead).map_or(idle, |at| at.min(idle))
+            });
+            let next = next.min().unwrap_or_else(|| now + Duration::from_secs(3600));
+            tokio::select! {
+                () = sleep_until(next) => {}
+                // What it could not renew ends soon.
+                Some(renewed) = renewals.join_next() => {
+                    if let Err(error) = renewed {
+                        error!(%error, "renewing leases panicked; their jobs are cancelled");
+                    }
+                }
+            }
+
+            let now = Instant::now();
             for leases in &self.queues {
                 loop {
-                    let due = leases.book().due(now, max);
+                    let due = leases.book().due(now, leases.ahead(early), max);
                     if due.is_empty() {
                         break;
                     }
-                    renewals.spawn(renew(Arc::clone(&self.backend), Arc::clone(leases), due));
+                    early = self.rng.f64() * JITTER;
+                    let due = InFlight { leases: Arc::clone(leases), entries: due };
+                    renewals.spawn(renew(Arc::clone(&self.backend), due));
                 }
-                // What is entered from now on is due after a third of a lease at the earliest, so
-                // nobody needs to wake the keeper for it.
-                let idle = now + leases.lease / 3;
-                let due = leases.book().next_due().map_or(idle, |at| at.min(idle));
-                next = next.min(due);
             }
-            // Workers that started together do not renew together.
-            let early = (next - now).mul_f64(self.rng.f64() * 0.2);
-            sleep_until((next - early).max(now + Duration::from_millis(1))).await;
-            while renewals.try_join_next().is_some() {}
         }
     }
 }
 
-/// Renews one group of leases, as often as it takes until their deadline draws near.
-async fn renew(backend: Arc<dyn Backend>, leases: Arc<Leases>, mut due: Vec<(usize, Receipt)>) {
+/// Leases in [`State::Renewing`](super::State::Renewing). Those that are still in it when it is
+/// dropped, for whatever reason, are not renewed any more: they last until their deadline.
+struct InFlight {
+    leases: Arc<Leases>,
+    entries: Vec<(usize, Receipt)>,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        for (key, _) in self.entries.drain(..) {
+            self.leases.book().end(key);
+        }
+    }
+}
+
+/// Renews one group of leases, as often as it takes until their deadline draws near. Then their
+/// handlers are cancelled, before somebody else can have the message.
+async fn renew(backend: Arc<dyn Backend>, mut due: InFlight) {
+    let leases = Arc::clone(&due.leases);
     let deadline = {
         let book = leases.book();
-        let earliest = due.iter().map(|(key, _)| book.entries[*key].deadline).min();
-        earliest.unwrap_or_else(Instant::now) - margin(leases.lease)
+        let earliest = due.entries.iter().map(|(key, _)| book.entries[*key].deadline).min();
+        earliest.unwrap_or_else(Instant::now) - book.margin
     };
     // Once a request's outcome is unknown, a stale receipt may only mean that it worked.
     let mut uncertain = false;
     let mut pause = Duration::from_millis(100);
-    while !due.is_empty() {
+    while !due.entries.is_empty() {
         let sent_at = Instant::now();
-        let receipts: Vec<_> = due.iter().map(|(_, receipt)| receipt.clone()).collect();
+        let receipts: Vec<_> = due.entries.iter().map(|(_, receipt)| receipt.clone()).collect();
         let answer = timeout_at(deadline, backend.renew(&receipts, leases.lease)).await;
-        let Ok(results) = answer else {
-            uncertain = true;
-            break;
-        };
+        let Ok(results) = answer else { return };
 
         let mut wait = Duration::ZERO;
         let mut again = Vec::new();
-        for ((key, receipt), result) in due.into_iter().zip(results) {
+        let missing = due.entries.split_off(results.len().min(due.entries.len()));
+        for ((key, receipt), result) in
+            std::mem::replace(&mut due.entries, missing).into_iter().zip(results)
+        {
             match result {
                 Ok(renewed) => leases.book().renewed(key, renewed, sent_at, leases.lease),
                 Err(error) if error.kind() == ErrorKind::LeaseLost && !uncertain => {
@@ -85,6 +118,8 @@ async fn renew(backend: Arc<dyn Backend>, leases: Arc<Leases>, mut due: Vec<(usi
                 }
                 Err(error) if error.kind() == ErrorKind::LeaseLost => leases.book().end(key),
                 Err(error) => {
+                    // Until the next try, whoever wants to settle can.
+                    leases.book().end(key);
                     warn!(queue = %receipt.queue(), %error, "renewing a lease failed; trying again");
                     uncertain |= error.outcome_unknown();
                     wait = wait.max(error.retry_after().unwrap_or(pause));
@@ -92,28 +127,15 @@ async fn renew(backend: Arc<dyn Backend>, leases: Arc<Leases>, mut due: Vec<(usi
                 }
             }
         }
-        due = again;
-        if !due.is_empty() {
-            if Instant::now() + wait >= deadline {
-                break;
-            }
-            sleep(wait).await;
-            pause = (pause * 2).min(leases.lease / 10);
+        if !due.entries.is_empty() {
+            error!("the backend gave fewer results than it was asked for");
+            return;
         }
-    }
-    // No more time: let them run out. Their handlers are cancelled before somebody else can have
-    // the message, unless a renewal may have worked, which nobody can tell.
-    let mut book = leases.book();
-    for (key, _) in due {
-        if uncertain {
-            book.end(key);
-        } else {
-            book.lose(key);
+        if again.is_empty() || Instant::now() + wait >= deadline {
+            return;
         }
+        sleep(wait).await;
+        pause = (pause * 2).min(leases.lease / 10);
+        due.entries = leases.book().resume(again);
     }
-}
-
-/// How long before the end of its lease a handler is cancelled.
-fn margin(lease: Duration) -> Duration {
-    (lease / 10).min(Duration::from_secs(2))
 }

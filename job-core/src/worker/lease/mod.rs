@@ -23,7 +23,11 @@ use crate::backend::Receipt;
 
 /// A lease in the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LeaseKey(usize);
+pub(crate) struct LeaseKey {
+    index: usize,
+    /// Tells it from others that were in the same place of the book.
+    serial: u64,
+}
 
 /// The lease is lost: somebody else may have the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,22 +52,29 @@ pub(crate) struct Leases {
 #[derive(Debug)]
 struct Book {
     entries: Slab<Entry>,
+    /// Of the last that was entered.
+    serial: u64,
     /// Those to renew, by the time they are due. All leases of a queue are equally long, so that
     /// is the order in which they were begun: a plain list, with no dead entries in it.
     first: Option<usize>,
     last: Option<usize>,
-    /// Those that are not renewed any more, by their deadline. Few, if any.
+    /// Those that are not renewed any more, by the moment they end here. Few, if any.
     ending: BTreeSet<(Instant, usize)>,
+    /// How long before the end of its lease a handler is cancelled.
+    margin: Duration,
 }
 
 #[derive(Debug)]
 struct Entry {
+    serial: u64,
     receipt: Receipt,
     state: State,
     deadline: Instant,
     renew_at: Instant,
     /// From here on it is not renewed, whatever its handler does.
     give_up_at: Option<Instant>,
+    /// Nobody will ask for it any more.
+    abandoned: bool,
     /// Who waits for the loss, or for a renewal in flight to end.
     waker: Option<Waker>,
     before: Option<usize>,
@@ -82,7 +93,14 @@ enum State {
 
 impl Leases {
     pub(crate) fn new(lease: Duration) -> Self {
-        let book = Book { entries: Slab::new(), first: None, last: None, ending: BTreeSet::new() };
+        let book = Book {
+            entries: Slab::new(),
+            serial: 0,
+            first: None,
+            last: None,
+            ending: BTreeSet::new(),
+            margin: (lease / 10).min(Duration::from_secs(2)),
+        };
         Self { lease, book: Mutex::new(book) }
     }
 
@@ -103,7 +121,7 @@ impl Leases {
     /// A handler is about to run until `give_up_at` at the latest.
     pub(crate) fn begin(&self, key: LeaseKey, give_up_at: Instant) -> Result<(), LeaseLost> {
         let mut book = self.book();
-        let entry = &mut book.entries[key.0];
+        let entry = &mut book.entries[key.index];
         if entry.state == State::Lost || entry.deadline <= Instant::now() {
             return Err(LeaseLost);
         }
@@ -115,7 +133,7 @@ impl Leases {
     pub(crate) async fn lost(&self, key: LeaseKey) {
         poll_fn(|cx| {
             let mut book = self.book();
-            let entry = &mut book.entries[key.0];
+            let entry = &mut book.entries[key.index];
             if entry.state == State::Lost {
                 return Poll::Ready(());
             }
@@ -129,25 +147,43 @@ impl Leases {
     pub(crate) async fn take(&self, key: LeaseKey) -> Result<Held, LeaseLost> {
         poll_fn(|cx| {
             let mut book = self.book();
-            let entry = &mut book.entries[key.0];
+            let entry = &mut book.entries[key.index];
             match entry.state {
                 State::Renewing => {
                     entry.waker = Some(cx.waker().clone());
                     Poll::Pending
                 }
                 State::Lost => {
-                    book.entries.remove(key.0);
+                    book.entries.remove(key.index);
                     Poll::Ready(Err(LeaseLost))
                 }
-                State::Held | State::Ending => Poll::Ready(Ok(book.remove(key.0))),
+                State::Held | State::Ending => Poll::Ready(Ok(book.remove(key.index))),
             }
         })
         .await
     }
 
+    /// Whoever held it is gone: it is not renewed any more, and runs out.
+    pub(crate) fn abandon(&self, key: LeaseKey) {
+        let mut book = self.book();
+        if let Some(entry) = book.entries.get_mut(key.index).filter(|e| e.serial == key.serial) {
+            entry.give_up_at = Some(Instant::now());
+            entry.abandoned = true;
+            if entry.state == State::Lost {
+                book.entries.remove(key.index);
+            }
+        }
+    }
+
     /// How many leases are held.
+    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.book().entries.len()
+    }
+
+    /// How much earlier than due to renew, as a share of the time until then.
+    fn ahead(&self, share: f64) -> Duration {
+        (self.lease / 3).mul_f64(share)
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -157,18 +193,22 @@ impl Leases {
 
 impl Book {
     fn enter(&mut self, receipt: Receipt, sent_at: Instant, lease: Duration) -> LeaseKey {
+        self.serial += 1;
+        let serial = self.serial;
         let key = self.entries.insert(Entry {
+            serial,
             receipt,
             state: State::Held,
             deadline: sent_at + lease,
             renew_at: sent_at + lease / 3,
             give_up_at: None,
+            abandoned: false,
             waker: None,
             before: None,
             after: None,
         });
         self.link(key);
-        LeaseKey(key)
+        LeaseKey { index: key, serial }
     }
 
     /// Appends to the list.
@@ -201,7 +241,7 @@ impl Book {
         match entry.state {
             State::Held => self.unlink(key),
             State::Ending => {
-                self.ending.remove(&(entry.deadline, key));
+                self.ending.remove(&(entry.deadline - self.margin, key));
             }
             State::Renewing | State::Lost => {}
         }
@@ -209,16 +249,15 @@ impl Book {
         Held { receipt: entry.receipt, deadline: entry.deadline }
     }
 
-    /// Takes what is due for renewal at `now` off the list, at most `max`, and ends what is past
-    /// its deadline. Handlers that had their time are not renewed any more.
-    fn due(&mut self, now: Instant, max: usize) -> Vec<(usize, Receipt)> {
-        while let Some((deadline, key)) = self.ending.first().copied().filter(|(at, _)| *at <= now)
-        {
-            self.ending.remove(&(deadline, key));
+    /// Takes what is due for renewal until `ahead` from now off the list, at most `max`, and loses
+    /// what is about to end. Handlers that had their time are not renewed any more.
+    fn due(&mut self, now: Instant, ahead: Duration, max: usize) -> Vec<(usize, Receipt)> {
+        while let Some((at, key)) = self.ending.first().copied().filter(|(at, _)| *at <= now) {
+            self.ending.remove(&(at, key));
             self.lose(key);
         }
         let mut due = Vec::new();
-        while let Some(key) = self.first.filter(|key| self.entries[*key].renew_at <= now) {
+        while let Some(key) = self.first.filter(|key| self.entries[*key].renew_at <= now + ahead) {
             if due.len() == max {
                 break;
             }
@@ -235,8 +274,8 @@ impl Book {
     }
 
     /// When [`due`](Self::due) has something to do next.
-    fn next_due(&self) -> Option<Instant> {
-        let renew = self.first.map(|key| self.entries[key].renew_at);
+    fn next_due(&self, ahead: Duration) -> Option<Instant> {
+        let renew = self.first.map(|key| self.entries[key].renew_at - ahead);
         let end = self.ending.first().map(|(at, _)| *at);
         renew.into_iter().chain(end).min()
     }
@@ -257,19 +296,41 @@ impl Book {
         wake(waker);
     }
 
-    /// Off the list for good: it lasts until its deadline.
+    /// Off the list for good: it lasts until shortly before its deadline.
     fn end(&mut self, key: usize) {
         let entry = &mut self.entries[key];
         entry.state = State::Ending;
         let waker = entry.waker.take();
-        self.ending.insert((entry.deadline, key));
+        self.ending.insert((entry.deadline - self.margin, key));
         wake(waker);
+    }
+
+    /// Those that are to be renewed after all: nobody has taken them, and their time is not over.
+    fn resume(&mut self, ended: Vec<(usize, Receipt)>) -> Vec<(usize, Receipt)> {
+        let now = Instant::now();
+        let mut resumed = ended;
+        resumed.retain(|(key, receipt)| {
+            // The place in the book may be another lease's by now.
+            let Some(entry) = self.entries.get_mut(*key).filter(|it| it.receipt == *receipt) else {
+                return false;
+            };
+            if entry.state != State::Ending || entry.give_up_at.is_some_and(|at| at <= now) {
+                return false;
+            }
+            entry.state = State::Renewing;
+            self.ending.remove(&(entry.deadline - self.margin, *key));
+            true
+        });
+        resumed
     }
 
     fn lose(&mut self, key: usize) {
         let entry = &mut self.entries[key];
         entry.state = State::Lost;
         wake(entry.waker.take());
+        if entry.abandoned {
+            self.entries.remove(key);
+        }
     }
 }
 

@@ -42,14 +42,14 @@ async fn only_what_is_due_is_renewed_and_goes_to_the_end() {
     let now = Instant::now();
     leases.enter([receipt(1), receipt(2)], now);
     leases.enter([receipt(3)], now + LEASE / 6);
-    assert!(leases.book().due(now + LEASE / 4, 9).is_empty());
-    let due = leases.book().due(now + LEASE / 3, 9);
+    assert!(leases.book().due(now + LEASE / 4, Duration::ZERO, 9).is_empty());
+    let due = leases.book().due(now + LEASE / 3, Duration::ZERO, 9);
     assert_eq!(due.len(), 2);
     for (key, receipt) in due {
         leases.book().renewed(key, receipt, now + LEASE / 3, LEASE);
     }
     assert_eq!(order(&leases), [3, 1, 2]);
-    assert_eq!(leases.book().next_due(), Some(now + LEASE / 2));
+    assert_eq!(leases.book().next_due(Duration::ZERO), Some(now + LEASE / 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -57,7 +57,7 @@ async fn a_receipt_is_taken_only_after_the_renewal_in_flight() {
     let leases = Arc::new(Leases::new(LEASE));
     let now = Instant::now();
     let key = leases.enter([receipt(1)], now)[0];
-    let due = leases.book().due(now + LEASE / 3, 9);
+    let due = leases.book().due(now + LEASE / 3, Duration::ZERO, 9);
     let taking = tokio::spawn({
         let leases = Arc::clone(&leases);
         async move { leases.take(key).await }
@@ -77,9 +77,11 @@ async fn a_handler_that_had_its_time_is_not_renewed_and_loses_its_lease_at_the_e
     let now = Instant::now();
     let key = leases.enter([receipt(1)], now)[0];
     leases.begin(key, now + LEASE / 4).unwrap();
-    assert!(leases.book().due(now + LEASE / 3, 9).is_empty());
-    assert_eq!(leases.book().next_due(), Some(now + LEASE));
-    assert!(leases.book().due(now + LEASE, 9).is_empty());
+    assert!(leases.book().due(now + LEASE / 3, Duration::ZERO, 9).is_empty());
+    // Before somebody else can have it.
+    let end = now + LEASE - leases.book().margin;
+    assert_eq!(leases.book().next_due(Duration::from_secs(3)), Some(end));
+    assert!(leases.book().due(end, Duration::ZERO, 9).is_empty());
     leases.lost(key).await;
     assert_eq!(leases.take(key).await.unwrap_err(), LeaseLost);
     assert_eq!(leases.len(), 0);
@@ -92,4 +94,40 @@ async fn a_lease_that_ran_out_in_the_buffer_is_not_begun() {
     let key = leases.enter([receipt(1)], now)[0];
     tokio::time::advance(LEASE).await;
     assert_eq!(leases.begin(key, now + 2 * LEASE), Err(LeaseLost));
+}
+
+#[tokio::test(start_paused = true)]
+async fn between_two_tries_to_renew_it_a_lease_can_be_taken() {
+    let leases = Leases::new(LEASE);
+    let now = Instant::now();
+    let keys = leases.enter([receipt(1), receipt(2), receipt(3)], now);
+    let due = leases.book().due(now + LEASE / 3, Duration::ZERO, 9);
+    for (key, _) in &due {
+        leases.book().end(*key);
+    }
+    leases.take(keys[0]).await.unwrap();
+    leases.take(keys[1]).await.unwrap();
+    // Another lease comes in one of their places.
+    let other = leases.enter([receipt(4)], now)[0];
+    let again = leases.book().resume(due);
+    assert_eq!(again.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [keys[2].index]);
+    assert!(leases.book().ending.is_empty());
+    assert_eq!(order(&leases), [4]);
+    leases.take(other).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_abandoned_lease_runs_out_and_leaves_nothing_behind() {
+    let leases = Leases::new(LEASE);
+    let now = Instant::now();
+    let keys = leases.enter([receipt(1), receipt(2)], now);
+    leases.take(keys[1]).await.unwrap();
+    // Another has the place of the second.
+    let other = leases.enter([receipt(3)], now)[0];
+    leases.abandon(keys[0]);
+    leases.abandon(keys[1]);
+    assert_eq!(leases.book().due(now + LEASE / 3, Duration::ZERO, 9).len(), 1);
+    assert!(leases.book().due(now + LEASE, Duration::ZERO, 9).is_empty());
+    assert_eq!(leases.len(), 1);
+    assert_eq!(leases.book().entries[other.index].state, State::Renewing);
 }

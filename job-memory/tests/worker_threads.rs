@@ -1,0 +1,233 @@
+//! A worker on several threads and the real clock.
+
+mod common;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use common::*;
+use job_core::{Client, Queue, Worker, WorkerBuilder};
+use job_memory::MemoryBackend;
+use tokio::runtime::Runtime;
+use tokio::time::{sleep, timeout};
+
+fn threads(n: usize) -> Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(n).enable_all().build().unwrap()
+}
+
+/// Counts runs, and how many there were of each.
+#[derive(Clone, Default)]
+struct Tally(Arc<Mutex<Vec<u8>>>);
+
+impl Tally {
+    fn note(&self, order: &str) {
+        let n: usize = order.parse().unwrap();
+        let mut runs = self.0.lock().unwrap();
+        if runs.len() <= n {
+            runs.resize(n + 1, 0);
+        }
+        runs[n] += 1;
+    }
+
+    #[track_caller]
+    fn each_once(&self, jobs: usize) {
+        let runs = self.0.lock().unwrap();
+        assert_eq!(runs.len(), jobs);
+        assert!(runs.iter().all(|runs| *runs == 1));
+    }
+}
+
+fn worker(client: &Client, script: Arc<Script>) -> WorkerBuilder {
+    Worker::builder(client).data_arc(script)
+}
+
+async fn enqueue(client: &Client, orders: std::ops::Range<usize>) {
+    client.enqueue_all(orders.map(|n| Act { order: n.to_string() })).await.unwrap();
+}
+
+/// In real time, and with an end.
+async fn soon<T>(future: impl Future<Output = T>) -> T {
+    timeout(Duration::from_secs(30), future).await.expect("it hangs")
+}
+
+async fn empty(backend: &MemoryBackend) {
+    soon(async {
+        while total(backend, WORK).await > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+}
+
+#[test]
+fn twenty_thousand_jobs_are_done_exactly_once() {
+    const JOBS: usize = 20_000;
+    threads(2).block_on(async {
+        let backend = memory().await;
+        let client = Client::new(backend.clone());
+        let tally = Tally::default();
+        let note = tally.clone();
+        let script = script(move |order, _| {
+            note.note(&order);
+            async { Ok(()) }
+        });
+        enqueue(&client, 0..JOBS).await;
+        let worker = Running::new(worker(&client, script).queue(Queue::new(WORK).concurrency(64)));
+        empty(&backend).await;
+        let report = worker.stop().await;
+        assert_eq!(report.to_string(), "20000 received, 20000 started, 20000 completed");
+        tally.each_once(JOBS);
+    });
+}
+
+#[test]
+fn jobs_that_wait_and_jobs_that_do_not_are_done_exactly_once() {
+    const JOBS: usize = 5_000;
+    threads(4).block_on(async {
+        let spy = spied().await;
+        let client = Client::new(spy.clone());
+        let tally = Tally::default();
+        let note = tally.clone();
+        let running = Arc::new(AtomicUsize::new(0));
+        let gauge = Arc::clone(&running);
+        let script = script(move |order, _| {
+            gauge.fetch_add(1, SeqCst);
+            note.note(&order);
+            let gauge = Arc::clone(&gauge);
+            async move {
+                match order.len() % 3 + order.as_bytes()[order.len() - 1] as usize % 3 {
+                    0 => {}
+                    1 => tokio::task::yield_now().await,
+                    2 => sleep(Duration::from_micros(300)).await,
+                    _ => tokio::spawn(async {}).await.unwrap(),
+                }
+                gauge.fetch_sub(1, SeqCst);
+                Ok(())
+            }
+        });
+        // Nothing is leased that cannot start.
+        let most = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&most);
+        spy.rule(move |request| {
+            if request.op == Op::Receive {
+                seen.fetch_max(request.items + running.load(SeqCst), SeqCst);
+            }
+            Fate::Pass
+        });
+        enqueue(&client, 0..JOBS).await;
+        let settings = Queue::new(WORK).concurrency(16);
+        let worker = Running::new(worker(&client, script).queue(settings));
+        empty(&spy.inner).await;
+        assert_eq!(worker.stop().await.completed(), JOBS as u64);
+        tally.each_once(JOBS);
+        assert!(most.load(SeqCst) <= 16, "{most:?}");
+    });
+}
+
+#[test]
+fn no_wake_up_is_lost_in_many_small_bursts() {
+    // Each burst waits for the one before to be done: a wake-up that is lost would cost a poll,
+    // which is too long.
+    threads(2).block_on(async {
+        let backend = memory().await;
+        let client = Client::new(backend.clone());
+        let (script, mut heard) = obedient();
+        let settings = Queue::new(WORK).concurrency(4).min_poll(HOUR).max_poll(HOUR);
+        let worker = Running::new(worker(&client, script).queue(settings));
+        let mut sent = 0;
+        for round in 0..300 {
+            let burst = round % 9 + 1;
+            enqueue(&client, sent..sent + burst).await;
+            sent += burst;
+            let runs = soon(heard.take(burst)).await;
+            assert_eq!(runs.len(), burst);
+        }
+        empty(&backend).await;
+        assert_eq!(soon(worker.stop()).await.completed(), sent as u64);
+    });
+}
+
+#[test]
+fn no_wake_up_of_the_client_is_lost_either() {
+    threads(2).block_on(async {
+        // A backend that tells of nothing.
+        let spy = spied().await.claim(|capabilities| capabilities.wakes = false);
+        let client = Client::new(spy.clone());
+        let (script, mut heard) = obedient();
+        let settings = Queue::new(WORK).concurrency(4).min_poll(HOUR).max_poll(HOUR);
+        let worker = Running::new(worker(&client, script).queue(settings));
+        for round in 0..200 {
+            for n in 0..round % 3 + 1 {
+                client.enqueue(Act { order: n.to_string() }).await.unwrap();
+            }
+            soon(heard.take(round % 3 + 1)).await;
+        }
+        soon(worker.stop()).await;
+    });
+}
+
+#[test]
+fn workers_of_several_queues_under_one_limit_do_not_block_one_another() {
+    threads(3).block_on(async {
+        let backend = memory().await;
+        let client = Client::new(backend.clone());
+        let queues = ["one", "two", "three"];
+        let runs = Arc::new(Mutex::new(HashSet::new()));
+        let note = Arc::clone(&runs);
+        let script = script(move |order, cx| {
+            let new = note.lock().unwrap().insert((cx.queue().to_string(), order));
+            async move {
+                assert!(new);
+                tokio::task::yield_now().await;
+                Ok(())
+            }
+        });
+        let mut builder = worker(&client, script).concurrency(2);
+        for queue in queues {
+            create(&backend, queue).await;
+            for n in 0..500 {
+                put(&backend, queue, job(&n.to_string()).to_string()).await;
+            }
+            builder = builder.queue(Queue::new(queue).concurrency(3));
+        }
+        let worker = Running::new(builder);
+        soon(async {
+            while runs.lock().unwrap().len() < 1500 {
+                sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        let report = soon(worker.stop()).await;
+        assert_eq!((report.completed(), report.started()), (1500, 1500));
+    });
+}
+
+#[test]
+fn leases_of_jobs_that_run_long_are_renewed_while_others_come_and_go() {
+    threads(2).block_on(async {
+        let spy = spied().await;
+        let client = Client::new(spy.clone());
+        let tally = Tally::default();
+        let note = tally.clone();
+        let script = script(move |order, _| {
+            note.note(&order);
+            async move {
+                if order.parse::<u32>().unwrap() % 375 == 0 {
+                    sleep(Duration::from_millis(1800)).await;
+                }
+                Ok(())
+            }
+        });
+        enqueue(&client, 0..3000).await;
+        let lease = Duration::from_millis(600);
+        let settings = Queue::new(WORK).concurrency(8).lease(lease);
+        let worker = Running::new(worker(&client, script).queue(settings));
+        empty(&spy.inner).await;
+        let report = soon(worker.stop()).await;
+        assert_eq!((report.completed(), report.lease_lost()), (3000, 0), "{report}");
+        tally.each_once(3000);
+        assert!(spy.count(Op::Renew) > 5);
+    });
+}
