@@ -380,21 +380,39 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_function_stays_too() {
+    fn what_is_no_job_stays_too() {
         for item in [
             quote!(
-                struct Send {
-                    to: String,
+                enum Send {
+                    Mail,
                 }
             ),
             quote!(
                 const SEND: u8 = 1;
             ),
         ] {
-            let expanded = job_on(TokenStream::new(), item.clone()).to_string();
-            assert_eq!(expanded.matches("compile_error").count(), 1, "{expanded}");
-            assert!(expanded.contains("`async fn`"), "{expanded}");
-            assert!(expanded.ends_with(&item.to_string()), "{expanded}");
+            for expanded in [
+                job_on(TokenStream::new(), item.clone()),
+                handler_on(TokenStream::new(), item.clone()),
+            ] {
+                let expanded = expanded.to_string();
+                assert_eq!(expanded.matches("compile_error").count(), 1, "{expanded}");
+                assert!(expanded.contains("`async fn`"), "{expanded}");
+                assert!(expanded.ends_with(&item.to_string()), "{expanded}");
+            }
         }
+    }
+
+    #[test]
+    fn a_struct_with_errors_stays_without_what_only_a_derive_knows() {
+        let item = quote!(
+            struct Send<T> {
+                #[serde(default)]
+                to: T,
+            }
+        );
+        let expanded = job_on(TokenStream::new(), item).to_string();
+        assert_eq!(expanded.matches("compile_error").count(), 1, "{expanded}");
+        assert!(expanded.ends_with("struct Send < T > { to : T , }"), "{expanded}");
     }
 }
