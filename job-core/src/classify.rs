@@ -1,6 +1,6 @@
 //! Error types that say themselves what becomes of a job: what `#[derive(JobError)]` makes.
 //!
-//! `?` and `Into` turn every error into a [`JobError`](crate::JobError) by one blanket impl, and a
+//! `?` and `Into` turn every error into a [`JobError`](struct@crate::JobError) by one blanket impl, and a
 //! second one for error types with a say of their own would overlap it. So they are asked at run
 //! time: each derive registers its type, and an error that becomes a `JobError` is held against
 //! all of them. That costs a comparison a type, and only when a job fails.

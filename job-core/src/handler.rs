@@ -41,7 +41,7 @@ use crate::{Args, ArgsError, Data, DataKey, Job, JobContext, JobError, JobOption
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no handler",
     label = "nothing runs this job",
-    note = "put `#[job]` on the `async fn` that runs it"
+    note = "put `#[job]` on the `async fn` that runs it, or `#[handler]` if the struct is a job by itself"
 )]
 pub trait Handler: 'static {
     /// The args it takes.

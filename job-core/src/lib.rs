@@ -24,8 +24,9 @@
 //! # }
 //! ```
 //!
-//! - To define jobs: [`job`] (or [`Job`] and [`Handler`] by hand), [`JobContext`], [`Data`],
-//!   [`JobError`], [`Backoff`].
+//! - To define jobs: [`job`] (or [`Job`](trait@Job) and [`Handler`] by hand), [`JobContext`],
+//!   [`Data`], [`JobError`](struct@JobError), [`Backoff`]. For a message without its handler, or the
+//!   other way round: `#[job]` on a struct, [`handler`].
 //! - To enqueue them: [`Client`] and [`Enqueue`].
 //! - To run them: [`Worker`], [`Queue`], [`WorkerHandle`], [`Report`].
 //! - To look after what failed: [`PoisonQueue`], from [`Client::poison`].

@@ -153,6 +153,7 @@ pub struct SendMail {
     lang: Option<String>,
 }
 
+/// Where to.
 #[derive(
     Clone,
     Debug,

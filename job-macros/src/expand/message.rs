@@ -223,7 +223,10 @@ fn impl_options(krate: &Path, options: &Options) -> Option<TokenStream> {
     let Options { queue, max_attempts, backoff, timeout, expires_in } = options;
     let calls: Vec<_> = [
         queue.as_ref().map(|queue| quote!(.queue(#queue))),
-        max_attempts.map(|number| quote!(.max_attempts(#number))),
+        max_attempts.map(|number| {
+            let number = proc_macro2::Literal::u32_unsuffixed(number);
+            quote!(.max_attempts(#number))
+        }),
         backoff.as_ref().map(|backoff| {
             let backoff = backoff_value(krate, backoff);
             quote!(.backoff(#backoff))
