@@ -3,6 +3,8 @@
 pub use inventory;
 pub use serde;
 
+pub use crate::classify::{AsError, Classifier, Classify, Delay, ErrorType, Verdict, verdict};
+
 use crate::JobError;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -17,6 +19,7 @@ pub trait Returned {
     fn into_result(self) -> Result<(), JobError>;
 }
 
+#[diagnostic::do_not_recommend]
 impl<E: Into<JobError>> Returned for Result<(), E> {
     fn into_result(self) -> Result<(), JobError> {
         self.map_err(Into::into)
@@ -37,6 +40,20 @@ impl NoArgs {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<(), D::Error> {
-        Empty::deserialize(deserializer).map(|Empty {}| ())
+        <Empty as Deserialize>::deserialize(deserializer).map(|Empty {}| ())
     }
 }
+
+/// Stands in for serde's derives where an arg cannot travel, so that there is one error only: the
+/// one about that arg.
+pub trait Unfit {
+    fn serialize<T, S: Serializer>(_: &T, _: S) -> Result<S::Ok, S::Error> {
+        unreachable!("a program with such an arg does not compile")
+    }
+
+    fn deserialize<'de, T, D: Deserializer<'de>>(_: D) -> Result<T, D::Error> {
+        unreachable!("a program with such an arg does not compile")
+    }
+}
+
+impl<T> Unfit for T {}

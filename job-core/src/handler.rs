@@ -5,7 +5,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 
-use crate::{Data, DataKey, Job, JobContext, JobError, JobOptions};
+use crate::{Args, ArgsError, Data, DataKey, Job, JobContext, JobError, JobOptions};
 
 /// What runs a job of one kind. `#[job]` implements it for the args struct that it makes.
 ///
@@ -41,7 +41,7 @@ use crate::{Data, DataKey, Job, JobContext, JobError, JobOptions};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no handler",
     label = "nothing runs this job",
-    note = "put `#[job]` on the `async fn` that runs it"
+    note = "put `#[job]` on the `async fn` that runs it, or `#[handler]` if the struct is a job by itself"
 )]
 pub trait Handler: 'static {
     /// The args it takes.
@@ -81,7 +81,7 @@ impl Requirements {
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be injected into a job",
     label = "not something that a worker can inject",
-    note = "`Data<T>` and `JobContext` are injected; every other parameter is an arg of the job"
+    note = "a worker injects `JobContext`, and `Data<T>` if `T` is `Send + Sync`; all else is an arg of the job"
 )]
 pub trait Inject: Sized {
     /// Takes it from the context.
@@ -94,6 +94,7 @@ pub trait Inject: Sized {
     fn requires(needs: &mut Requirements);
 }
 
+#[diagnostic::do_not_recommend]
 impl<T: ?Sized + Send + Sync + 'static> Inject for Data<T> {
     fn inject(cx: &JobContext) -> Result<Self, JobError> {
         cx.data()
@@ -104,6 +105,7 @@ impl<T: ?Sized + Send + Sync + 'static> Inject for Data<T> {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl Inject for JobContext {
     fn inject(cx: &JobContext) -> Result<Self, JobError> {
         Ok(cx.clone())
@@ -122,7 +124,7 @@ pub struct Registration {
     pub(crate) handler: fn() -> &'static str,
     pub(crate) location: &'static Location<'static>,
     pub(crate) requires: fn(&mut Requirements),
-    pub(crate) decode: fn(&str) -> Result<Prepared, ArgsError>,
+    pub(crate) decode: fn(Args<'_>) -> Result<Prepared, ArgsError>,
 }
 
 inventory::collect!(Registration);
@@ -182,92 +184,7 @@ impl fmt::Debug for Prepared {
     }
 }
 
-fn decode<H: Handler>(args: &str) -> Result<Prepared, ArgsError> {
-    let job: H::Job = serde_json::from_str(args).map_err(|_| ArgsError::of::<H::Job>(args))?;
+fn decode<H: Handler>(args: Args<'_>) -> Result<Prepared, ArgsError> {
+    let job = H::Job::from_args(args)?;
     Ok(Prepared(Box::new(move |cx| Box::pin(H::call(job, cx)))))
-}
-
-/// Args that do not fit the job's type: where, and never what.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the args do not fit at `{path}`: {problem}")]
-pub(crate) struct ArgsError {
-    path: String,
-    problem: &'static str,
-}
-
-impl ArgsError {
-    /// Decodes once more, slowly, to find the place. What serde says itself is not used: it
-    /// repeats the values.
-    fn of<J: Job>(args: &str) -> Self {
-        let mut json = serde_json::Deserializer::from_str(args);
-        match serde_path_to_error::deserialize::<_, J>(&mut json) {
-            Ok(_) => Self { path: ".".into(), problem: "there is more after the end" },
-            Err(error) => {
-                Self { path: shorten(error.path().to_string()), problem: problem_of(error.inner()) }
-            }
-        }
-    }
-}
-
-fn problem_of(error: &serde_json::Error) -> &'static str {
-    use serde_json::error::Category;
-    // serde gives no other way to tell these cases apart; the text itself is not passed on.
-    let text = error.to_string();
-    match error.classify() {
-        Category::Data if text.starts_with("missing field") => "a field is missing",
-        Category::Data if text.starts_with("unknown field") => "there is a field too many",
-        Category::Data if text.starts_with("unknown variant") => "there is no such variant",
-        Category::Data if text.starts_with("duplicate field") => "a field is there twice",
-        Category::Data if text.starts_with("invalid type") => "it is of another type",
-        Category::Data if text.starts_with("invalid length") => "it has another length",
-        Category::Data => "the value is not allowed",
-        Category::Syntax if text.starts_with("recursion limit") => "it is nested too deep",
-        Category::Syntax => "it is not valid JSON",
-        Category::Eof => "it ends too soon",
-        Category::Io => "it cannot be read",
-    }
-}
-
-fn shorten(mut path: String) -> String {
-    const MOST: usize = 200;
-    if path.len() > MOST {
-        let end = (0..=MOST).rev().find(|at| path.is_char_boundary(*at)).unwrap_or(0);
-        path.truncate(end);
-        path.push('…');
-    }
-    path
-}
-
-#[cfg(test)]
-mod tests {
-    use serde::{Deserialize, Serialize};
-
-    use super::*;
-
-    #[derive(Serialize, Deserialize)]
-    struct Charge {
-        card: Card,
-    }
-    #[derive(Serialize, Deserialize)]
-    struct Card {
-        number: u64,
-        extra: serde_json::Value,
-    }
-    impl Job for Charge {
-        const NAME: &'static str = "charge";
-    }
-
-    fn problem(args: &str) -> String {
-        ArgsError::of::<Charge>(args).to_string()
-    }
-
-    #[test]
-    fn an_args_error_tells_where_and_never_what() {
-        let error = problem(r#"{"card":{"number":"canary","extra":0}}"#);
-        assert_eq!(error, "the args do not fit at `card.number`: it is of another type");
-        let error = problem(r#"{"card":{"number":1}}"#);
-        assert_eq!(error, "the args do not fit at `card`: a field is missing");
-        let deep = format!(r#"{{"card":{{"number":1,"extra":{}"#, "[".repeat(100_000));
-        assert!(problem(&deep).ends_with("it is nested too deep"), "{}", problem(&deep));
-    }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::Backoff;
+use crate::{Args, ArgsError, Backoff};
 
 /// The args of a job, with the name that they travel under.
 ///
@@ -39,11 +39,24 @@ pub trait Job: Serialize + DeserializeOwned + Send + 'static {
     /// Older names that messages may still carry.
     const ALIASES: &'static [&'static str] = &[];
 
-    /// The version of the args. Messages of a newer version are left for newer workers.
+    /// The version of the args, from 1 on. Messages of a newer version are left for newer workers.
     const VERSION: u32 = 1;
 
     /// What holds for every job of this kind, unless a call overrides it.
     const OPTIONS: JobOptions = JobOptions::new();
+
+    /// Makes the job of the args in a message of this or an older version.
+    ///
+    /// By default they are read as they are, whatever their version: so a field that is optional
+    /// (an `Option`, or `#[serde(default)]`) can be added at any time. What an older version needs
+    /// beyond that, [`Args::read_or_upgrade`] does.
+    ///
+    /// # Errors
+    /// If they do not fit. Such a message is put back, as a deploy may be under way, and goes to
+    /// the poison queue in the end.
+    fn from_args(args: Args<'_>) -> Result<Self, ArgsError> {
+        args.read()
+    }
 }
 
 /// What holds for every job of one kind. Everything is optional; what is not set comes from the

@@ -24,8 +24,9 @@
 //! # }
 //! ```
 //!
-//! - To define jobs: [`job`] (or [`Job`] and [`Handler`] by hand), [`JobContext`], [`Data`],
-//!   [`JobError`], [`Backoff`].
+//! - To define jobs: [`job`] (or [`Job`](trait@Job) and [`Handler`] by hand), [`JobContext`],
+//!   [`Data`], [`JobError`](struct@JobError), [`Backoff`]. For a message without its handler, or the
+//!   other way round: `#[job]` on a struct, [`handler`].
 //! - To enqueue them: [`Client`] and [`Enqueue`].
 //! - To run them: [`Worker`], [`Queue`], [`WorkerHandle`], [`Report`].
 //! - To look after what failed: [`PoisonQueue`], from [`Client::poison`].
@@ -36,7 +37,9 @@
 
 #[doc(hidden)]
 pub mod __private;
+mod args;
 pub mod backend;
+mod classify;
 mod client;
 mod context;
 mod data;
@@ -52,6 +55,7 @@ pub mod prelude;
 mod schedule;
 mod worker;
 
+pub use self::args::{Arg, Args, ArgsError, Upgraded};
 pub use self::client::{
     Client, Enqueue, EnqueueAll, EnqueueAllError, EnqueueError, EnqueueErrorKind, PoisonError,
     PoisonErrorKind, PoisonJob, PoisonQueue, Replay, ReplayReport,
@@ -69,7 +73,7 @@ pub use self::worker::{
     BuildError, Queue, Report, Worker, WorkerBuilder, WorkerError, WorkerHandle,
 };
 #[cfg(feature = "macros")]
-pub use job_macros::job;
+pub use job_macros::{Job, JobError, handler, job};
 
 /// Any error, as handlers and middleware pass it on.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::BoxError;
+use crate::classify::{Verdict, verdict};
 
 /// What a run came to: the response of the worker's tower stack.
 ///
@@ -51,9 +52,10 @@ impl From<Result<(), JobError>> for Outcome {
 
 /// Why a job is not done, and what is to happen next.
 ///
-/// Any error becomes one with `?` and means "try again by the backoff": std errors, anyhow,
-/// `String`, `&str`. The constructors say something else. Like `anyhow::Error` it is not itself a
-/// `std::error::Error`, or `?` could not take every error.
+/// Any error becomes one with `?` and means "try again by the backoff": std errors, anyhow, eyre,
+/// `String`, `&str`. The constructors say something else, and so may an error type of your own, by
+/// `#[derive(JobError)]`. Like `anyhow::Error` it is not itself a `std::error::Error`, or `?` could
+/// not take every error.
 ///
 /// ```
 /// use std::time::Duration;
@@ -78,20 +80,13 @@ struct Repr {
     error: BoxError,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Verdict {
-    Retry(Option<Duration>),
-    Permanent,
-    Discard,
-    Snooze(Duration),
-}
-
 impl JobError {
     fn with(verdict: Verdict, error: BoxError) -> Self {
         Self { repr: Box::new(Repr { verdict, error }) }
     }
 
-    /// Tried again by the backoff: what `?` makes of any error.
+    /// Tried again by the backoff: what `?` makes of any error, unless its type says otherwise
+    /// by `#[derive(JobError)]`.
     pub fn retry(error: impl Into<BoxError>) -> Self {
         Self::with(Verdict::Retry(None), error.into())
     }
@@ -134,7 +129,8 @@ impl JobError {
 
 impl<E: Into<BoxError>> From<E> for JobError {
     fn from(error: E) -> Self {
-        Self::retry(error)
+        let error = error.into();
+        Self::with(verdict(&*error), error)
     }
 }
 

@@ -8,12 +8,12 @@
 
 use std::time::Duration;
 
-#[cfg(feature = "macros")]
-pub use crate::job;
 pub use crate::{
     Backoff, Client, Data, Handler, Job, JobContext, JobError, JobId, PoisonReason, Queue,
     QueueName, ResultExt, Worker, WorkerHandle,
 };
+#[cfg(feature = "macros")]
+pub use crate::{handler, job};
 
 /// One second.
 pub const SECOND: Duration = Duration::from_secs(1);

@@ -139,3 +139,76 @@ fn what_the_function_needs_is_known_beforehand() {
     assert!(needed.contains("Mailer"), "{needed}");
     assert!(!required(<Ping as Handler>::requires).contains("Mailer"));
 }
+
+/// A message alone, as a crate has it that only enqueues.
+#[job(name = "mail.send", queue = "mail", version = 2, upgrade = from_v1, alias = ["mail", "send"])]
+#[derive(Clone)]
+#[serde(rename_all = "camelCase")]
+pub struct SendMail {
+    /// Who gets it.
+    pub user_id: u64,
+    /// Of a type of the app's.
+    pub address: Address,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lang: Option<String>,
+}
+
+/// Where to.
+#[derive(
+    Clone,
+    Debug,
+    PartialEq,
+    job_core::__private::serde::Serialize,
+    job_core::__private::serde::Deserialize,
+)]
+#[serde(crate = "job_core::__private::serde")]
+pub struct Address {
+    city: String,
+}
+
+#[job(name = "mail.send")]
+struct SendMailV1;
+
+fn from_v1(SendMailV1: SendMailV1) -> SendMail {
+    SendMail { user_id: 0, address: Address { city: "?".into() }, lang: None }
+}
+
+mod handlers {
+    use super::*;
+    use job_core::handler;
+
+    #[handler]
+    pub(super) async fn send_mail(
+        SendMail { user_id, .. }: SendMail,
+        mailer: Data<Mailer>,
+    ) -> Result<(), JobError> {
+        let _ = (user_id, mailer.prefix);
+        Ok(())
+    }
+}
+
+#[test]
+fn a_struct_is_a_message() {
+    assert_eq!((SendMail::NAME, SendMail::VERSION), ("mail.send", 2));
+    assert_eq!(SendMail::ALIASES, ["mail", "send"]);
+    let job = SendMail { user_id: 7, address: Address { city: "canary".into() }, lang: None };
+    let json = r#"{"userId":7,"address":{"city":"canary"}}"#;
+    assert_eq!(to_json(&job), json);
+    let read: SendMail = from_json(json).unwrap();
+    assert_eq!((read.user_id, &read.address, &read.lang), (7, &job.address, &None));
+    assert!(from_json::<SendMail>(r#"{"userId":7}"#).is_err());
+    assert_eq!(format!("{:?}", job.clone()), "SendMail { .. }");
+}
+
+#[test]
+fn a_handler_is_a_type_and_a_function() {
+    use job_core::Handler;
+    fn job_of<H: Handler>() -> &'static str {
+        H::Job::NAME
+    }
+    assert_eq!(job_of::<handlers::send_mail>(), "mail.send");
+    let mut needs = job_core::Requirements::default();
+    <handlers::send_mail as Handler>::requires(&mut needs);
+    assert!(format!("{needs:?}").contains("Mailer"));
+    let _ = handlers::send_mail;
+}

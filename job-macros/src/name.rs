@@ -20,6 +20,26 @@ fn camel_case(name: &str) -> String {
         .collect()
 }
 
+/// The name on the wire of a struct's job: what a function would be called that makes the struct.
+pub(crate) fn wire_name(ident: &Ident) -> String {
+    let name = ident.unraw().to_string();
+    let mut out = String::with_capacity(name.len() + 4);
+    let letters: Vec<char> = name.chars().collect();
+    for (index, &letter) in letters.iter().enumerate() {
+        let before = index.checked_sub(1).map(|index| letters[index]);
+        let word_starts = before.is_some_and(|before| {
+            before != '_'
+                && (!before.is_uppercase()
+                    || letters.get(index + 1).is_some_and(|next| next.is_lowercase()))
+        });
+        if letter.is_uppercase() && word_starts {
+            out.push('_');
+        }
+        out.extend(letter.to_lowercase());
+    }
+    out
+}
+
 /// What is wrong with the name of a job, if anything is.
 pub(crate) fn broken_job_rule(name: &str) -> Option<&'static str> {
     if name.is_empty() {
@@ -85,6 +105,22 @@ mod tests {
         }
         for function in ["__", "_1", "self_"] {
             assert_eq!(of(function), None, "{function}");
+        }
+    }
+
+    #[test]
+    fn jobs_of_structs_are_named_like_those_of_functions() {
+        for (ident, name) in [
+            ("SendWelcome", "send_welcome"),
+            ("Ping", "ping"),
+            ("HTTPGet", "http_get"),
+            ("GetHTTP", "get_http"),
+            ("Send2faCode", "send2fa_code"),
+            ("Send_It", "send_it"),
+            ("already_snake", "already_snake"),
+            ("ÜberWeisung", "über_weisung"),
+        ] {
+            assert_eq!(wire_name(&Ident::new(ident, Span::call_site())), name);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Checks the options in `#[job(..)]`.
+//! Checks the options in `#[job(..)]` and its relatives.
 
 use std::time::Duration;
 
@@ -9,21 +9,38 @@ use crate::model::{Backoff, Options};
 use crate::parse::Setting;
 use crate::{Errors, duration, name};
 
+/// Which macro the options are of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `#[job]` on a function.
+    Function,
+    /// `#[job]` on a struct.
+    Struct,
+    /// `#[derive(Job)]`.
+    Derive,
+    /// `#[handler]`.
+    Handler,
+}
+
 /// Every option, with an example of its use.
-const ALL: [(&str, &str); 7] = [
+const ALL: [(&str, &str); 11] = [
     ("name", "`name = \"send_welcome\"`"),
+    ("alias", "`alias = \"old_name\"`"),
+    ("version", "`version = 2`"),
+    ("upgrade", "`upgrade = from_v1`"),
     ("queue", "`queue = \"mail\"`"),
     ("max_attempts", "`max_attempts = 8`"),
     ("backoff", BACKOFF_EXAMPLE),
     ("timeout", "`timeout = \"30s\"`"),
     ("expires_in", "`expires_in = \"1h\"`"),
+    ("args", "`args = SendWelcomeArgs`"),
     ("crate", "`crate = my_app::job_core`"),
 ];
 
 const BACKOFF_EXAMPLE: &str = "`backoff = exponential(\"2s\", \"10m\")`";
 
 /// What people from elsewhere may try first.
-const ELSEWHERE: [(&str, &str); 9] = [
+const ELSEWHERE: [(&str, &str); 12] = [
     ("retries", "max_attempts"),
     ("max_retries", "max_attempts"),
     ("attempts", "max_attempts"),
@@ -33,57 +50,141 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("expires", "expires_in"),
     ("max_duration", "timeout"),
     ("queue_name", "queue"),
+    ("aliases", "alias"),
+    ("migrate", "upgrade"),
+    ("struct_name", "args"),
 ];
 
 /// What the options say.
 #[derive(Default)]
 pub(crate) struct Checked {
     pub(crate) krate: Option<Path>,
+    pub(crate) args: Option<Ident>,
     pub(crate) name: Option<LitStr>,
+    pub(crate) aliases: Vec<LitStr>,
+    pub(crate) version: Option<u32>,
+    pub(crate) upgrade: Option<ExprPath>,
     pub(crate) options: Options,
 }
 
 /// What to say of an option without a value that can be read.
-pub(crate) fn needs_value(key: &Ident) -> String {
+pub(crate) fn needs_value(key: &Ident, form: Form) -> String {
+    if let Some(problem) = misplaced(key, form) {
+        return problem;
+    }
     match ALL.iter().find(|(name, _)| key == name) {
         Some((_, example)) => format!("`{key}` needs a value: write {example}"),
-        None => unknown(key),
+        None => unknown(key, form),
     }
 }
 
 /// Checks all of them.
-pub(crate) fn check(settings: Vec<Setting>, errors: &mut Errors) -> Checked {
+pub(crate) fn check(settings: Vec<Setting>, form: Form, errors: &mut Errors) -> Checked {
     let mut checked = Checked::default();
     let mut seen = Vec::<Ident>::new();
     for Setting { key, value } in settings {
-        if seen.contains(&key) {
+        if seen.contains(&key) && key != "alias" {
             errors.at(&key, format!("`{key}` is there twice: remove one"));
             continue;
         }
+        if let Some(problem) = misplaced(&key, form) {
+            errors.at(&key, problem);
+            continue;
+        }
+        let options = &mut checked.options;
         let result = match key.to_string().as_str() {
             "name" => job_name(&value).map(|name| checked.name = Some(name)),
-            "queue" => queue(&value).map(|queue| checked.options.queue = Some(queue)),
-            "max_attempts" => max_attempts(&value).map(|n| checked.options.max_attempts = Some(n)),
-            "backoff" => backoff(&value).map(|backoff| checked.options.backoff = Some(backoff)),
-            "timeout" => duration(&value).map(|d| checked.options.timeout = Some(d)),
-            "expires_in" => duration(&value).map(|d| checked.options.expires_in = Some(d)),
+            "alias" => aliases(&value).map(|more| checked.aliases.extend(more)),
+            "version" => version(&value).map(|version| checked.version = Some(version)),
+            "upgrade" => upgrade(&value).map(|path| checked.upgrade = Some(path)),
+            "queue" => queue(&value).map(|queue| options.queue = Some(queue)),
+            "max_attempts" => max_attempts(&value).map(|n| options.max_attempts = Some(n)),
+            "backoff" => backoff(&value).map(|backoff| options.backoff = Some(backoff)),
+            "timeout" => duration(&value).map(|d| options.timeout = Some(d)),
+            "expires_in" => duration(&value).map(|d| options.expires_in = Some(d)),
+            "args" => args(&value).map(|ident| checked.args = Some(ident)),
             "crate" => krate(&value).map(|path| checked.krate = Some(path)),
-            _ => Err(syn::Error::new(key.span(), unknown(&key))),
+            _ => Err(syn::Error::new(key.span(), unknown(&key, form))),
         };
         if let Err(error) = result {
             errors.push(error);
         }
         seen.push(key);
     }
+    if let (Some(path), None | Some(1)) = (&checked.upgrade, checked.version)
+        && !seen.iter().any(|key| key == "version" && checked.version.is_none())
+    {
+        errors.at(path, "an upgrade is from the version before: add `version = 2`");
+    }
     checked
 }
 
-fn unknown(key: &Ident) -> String {
+/// What to say of an option that is one elsewhere.
+fn misplaced(key: &Ident, form: Form) -> Option<String> {
+    let known = ALL.iter().any(|(name, _)| key == name);
+    match form {
+        Form::Handler if key == "args" => {
+            Some("a handler takes the job as it is, and makes no struct: remove `args`".into())
+        }
+        Form::Handler if known && key != "crate" => Some(format!(
+            "`{key}` belongs to the job, for whoever enqueues it: write it in the `#[job(..)]` of \
+             its struct"
+        )),
+        Form::Struct | Form::Derive if key == "args" => {
+            Some("this struct has its name: remove `args`, which names that of a function".into())
+        }
+        _ => None,
+    }
+}
+
+fn unknown(key: &Ident, form: Form) -> String {
+    if form == Form::Handler {
+        return format!("there is no option `{key}`: a handler has only `crate`");
+    }
     if let Some((_, meant)) = ELSEWHERE.iter().find(|(name, _)| key == name) {
         return format!("there is no option `{key}`: it is called `{meant}` here");
     }
     let all = ALL.map(|(name, _)| format!("`{name}`")).join(", ");
     format!("there is no option `{key}`: the options are {all}")
+}
+
+fn aliases(value: &Expr) -> syn::Result<Vec<LitStr>> {
+    match value {
+        Expr::Array(array) if !array.elems.is_empty() => array.elems.iter().map(job_name).collect(),
+        Expr::Array(_) => wrong(value, "write the older names, such as `[\"send_mail\"]`"),
+        _ => Ok(vec![job_name(value)?]),
+    }
+}
+
+fn version(value: &Expr) -> syn::Result<u32> {
+    const ADVICE: &str = "write the version of the args as a whole number such as `2`";
+    let Some(Lit::Int(number)) = literal(value) else { return wrong(value, ADVICE) };
+    match number.base10_parse::<u32>() {
+        Ok(0) => wrong(value, "versions count from 1, which is the default: write `2`"),
+        Ok(number) => Ok(number),
+        Err(_) => wrong(value, ADVICE),
+    }
+}
+
+fn upgrade(value: &Expr) -> syn::Result<ExprPath> {
+    match value {
+        Expr::Path(path) => Ok(path.clone()),
+        _ => wrong(
+            value,
+            "write the path to a function from the older job to this one, such as `from_v1`",
+        ),
+    }
+}
+
+fn args(value: &Expr) -> syn::Result<Ident> {
+    let ident = match value {
+        Expr::Path(path) if path.qself.is_none() => path.path.get_ident(),
+        _ => None,
+    };
+    match ident {
+        Some(ident) => Ok(ident.clone()),
+        None => wrong(value, "write a name for the struct of the args, such as `SendWelcomeArgs`"),
+    }
 }
 
 fn job_name(value: &Expr) -> syn::Result<LitStr> {
@@ -120,7 +221,7 @@ fn max_attempts(value: &Expr) -> syn::Result<u32> {
     }
 }
 
-fn duration(value: &Expr) -> syn::Result<Duration> {
+pub(crate) fn duration(value: &Expr) -> syn::Result<Duration> {
     let text = match literal(value) {
         Some(Lit::Str(text)) => text.value(),
         // `30s` is a number with an odd suffix to Rust.

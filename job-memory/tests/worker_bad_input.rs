@@ -181,22 +181,22 @@ async fn args_that_do_not_fit_are_put_back_and_the_reason_tells_where() {
     for (args, problem) in [
         (
             r#"{"number":"canary"}"#.to_owned(),
-            "the args do not fit at `number`: it is of another type",
+            "the args of version 1 do not fit at `number`: it is of another type",
         ),
         (
             r#"{"number":300}"#.to_owned(),
-            "the args do not fit at `number`: the value is not allowed",
+            "the args of version 1 do not fit at `number`: the value is not allowed",
         ),
-        ("{}".to_owned(), "the args do not fit at `.`: a field is missing"),
-        ("[]".to_owned(), "the args do not fit at `.`: it has another length"),
-        ("null".to_owned(), "the args do not fit at `.`: it is of another type"),
+        ("{}".to_owned(), "the args of version 1 do not fit at `.`: a field is missing"),
+        ("[]".to_owned(), "the args of version 1 do not fit at `.`: it has another length"),
+        ("null".to_owned(), "the args of version 1 do not fit at `.`: it is of another type"),
         (
             r#"{"number":1,"kind":"canary"}"#.to_owned(),
-            "the args do not fit at `kind`: there is no such variant",
+            "the args of version 1 do not fit at `kind`: there is no such variant",
         ),
         (
             r#"{"number":1,"number":2}"#.to_owned(),
-            "the args do not fit at `.`: a field is there twice",
+            "the args of version 1 do not fit at `.`: a field is there twice",
         ),
         (format!(r#"{{"number":7,"any":{nested}}}"#), "it is nested too deep"),
     ] {
@@ -208,7 +208,7 @@ async fn args_that_do_not_fit_are_put_back_and_the_reason_tells_where() {
         assert_eq!(copy["poison"]["reason"], "bad_args");
         let error = copy["poison"]["error"].as_str().unwrap();
         assert!(
-            error.contains(problem.trim_start_matches("the args do not fit at `.`")),
+            error.contains(problem.trim_start_matches("the args of version 1 do not fit at `.`")),
             "{error}"
         );
         assert!(!error.contains("canary"), "{error}");

@@ -24,7 +24,7 @@ use crate::envelope::Envelope;
 use crate::handler::Prepared;
 use crate::pipeline::catch_panic::{Panicked, catch, speakable};
 use crate::pipeline::{Call, JobService};
-use crate::{BoxError, JobContext, JobId, Outcome, PoisonReason};
+use crate::{Args, BoxError, JobContext, JobId, Outcome, PoisonReason};
 
 /// How many finished messages are deleted in one request, where the backend takes several.
 const GROUP: usize = 8;
@@ -48,7 +48,7 @@ pub(crate) struct Slot {
 struct Start<'a> {
     id: JobId,
     job: &'a JobEntry,
-    args: &'a str,
+    args: Args<'a>,
     attempt: u32,
     max_attempts: u32,
     enqueued_at: SystemTime,
@@ -235,7 +235,7 @@ impl Run<'_> {
         let start = Start {
             id: envelope.id,
             job,
-            args: envelope.args.get(),
+            args: Args::new(envelope.args.get(), envelope.args_version),
             attempt: envelope.history.attempt(),
             max_attempts: envelope.options.max_attempts.unwrap_or(job.policy.max_attempts).max(1),
             enqueued_at: envelope.enqueued_at,
@@ -290,7 +290,7 @@ impl Run<'_> {
         let start = std::str::from_utf8(&message.body).map(|args| Start {
             id,
             job,
-            args,
+            args: Args::new(args, job.registration.version),
             attempt,
             max_attempts: policy.max_attempts,
             enqueued_at: message.inserted_at,

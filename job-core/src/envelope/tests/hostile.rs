@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use super::super::DecodeError::{self, NewerFormat, NotAnEnvelope, NotJson, TooLong};
 use super::super::Envelope;
 use super::{ID, golden_file, minimal};
-use crate::{Handler, Job, JobContext, JobError, Registration};
+use crate::{Args, Handler, Job, JobContext, JobError, Registration};
 
 const DEEP: usize = 100_000;
 
@@ -162,10 +162,11 @@ fn deep_args_are_carried_but_never_decoded() {
         assert_eq!(envelope.args.get(), args);
         assert_eq!(envelope.encode().unwrap(), body);
 
-        let error = (Registration::of::<Anything>().decode)(envelope.args.get()).unwrap_err();
+        let error =
+            (Registration::of::<Anything>().decode)(Args::new(envelope.args.get(), 1)).unwrap_err();
         assert!(error.to_string().ends_with("it is nested too deep"), "{error}");
     }
-    assert!((Registration::of::<Anything>().decode)("[[1]]").is_ok());
+    assert!((Registration::of::<Anything>().decode)(Args::new("[[1]]", 1)).is_ok());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![no_implicit_prelude]
 #![allow(dead_code, non_camel_case_types, non_upper_case_globals)]
 
-use ::job_core::{Data, JobContext, JobError, job};
+use ::job_core::{Data, JobContext, JobError, handler, job};
 
 type Result = u8;
 type u64 = ::std::primitive::u64;
@@ -41,6 +41,31 @@ async fn call() -> ::std::result::Result<(), JobError> {
 
 pub struct Mailer;
 
+#[derive(::serde::Serialize, ::serde::Deserialize)]
+pub struct Own {}
+
+#[job(version = 2, upgrade = from_v1)]
+struct Message {
+    own: Own,
+}
+
+#[job]
+struct MessageV1;
+
+fn from_v1(_: MessageV1) -> Message {
+    Message { own: Own {} }
+}
+
+#[handler]
+async fn args(_: Message, _: JobContext) -> ::std::result::Result<(), Failed> {
+    ::std::result::Result::Err(Failed {})
+}
+
+#[derive(::std::fmt::Debug, ::thiserror::Error, ::job_core::JobError)]
+#[error("it failed")]
+#[retry_after("1s")]
+struct Failed {}
+
 fn main() {
-    let _ = (SendWelcome { user_id: 1 }, Call);
+    let _ = (SendWelcome { user_id: 1 }, Call, args);
 }

@@ -1,0 +1,267 @@
+//! Args on their way back from a message: text of some version, read as a job.
+
+use std::any::type_name;
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Job;
+
+/// What can travel in a message: everything with serde's `Serialize` and `Deserialize` that owns
+/// what it holds. It has them by itself; the trait is there for its error message.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel in the message of a job",
+    label = "lacks serde's `Serialize` and `Deserialize`",
+    note = "derive both for it; or take it as `Data<{Self}>`, if the worker is to provide it"
+)]
+pub trait Arg {
+    #[doc(hidden)]
+    const TRAVELS: () = ();
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned> Arg for T {}
+
+/// The args of a message, still as text. [`Job::from_args`] makes a job of them.
+#[derive(Clone, Copy)]
+pub struct Args<'a> {
+    text: &'a str,
+    version: u32,
+}
+
+impl<'a> Args<'a> {
+    pub(crate) fn new(text: &'a str, version: u32) -> Self {
+        Self { text, version }
+    }
+
+    /// The version that they were written in: the [`Job::VERSION`] of whoever enqueued them.
+    pub fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Reads them as they are.
+    ///
+    /// # Errors
+    /// If they do not fit the type.
+    pub fn read<T: DeserializeOwned>(self) -> Result<T, ArgsError> {
+        serde_json::from_str(self.text).map_err(|_| self.misfit::<T>())
+    }
+
+    /// Reads args of the job's own version as they are. Older ones are read as `Old`, which may
+    /// upgrade them in its turn, and upgraded.
+    ///
+    /// `Old` has the version before that of `New`, or it does not compile; `upgrade` returns `New`
+    /// or a `Result` of it.
+    ///
+    /// # Errors
+    /// If they do not fit the type of their version, or `upgrade` fails.
+    pub fn read_or_upgrade<Old, New, Out>(
+        self,
+        upgrade: impl FnOnce(Old) -> Out,
+    ) -> Result<New, ArgsError>
+    where
+        Old: Job,
+        New: Job,
+        Out: Upgraded<New>,
+    {
+        const {
+            assert!(
+                Old::VERSION + 1 == New::VERSION,
+                "an upgrade is from the version before: give the older job that `version`"
+            );
+        }
+        if self.version >= New::VERSION {
+            return self.read();
+        }
+        upgrade(Old::from_args(self)?).upgraded().map_err(|error| ArgsError {
+            version: self.version,
+            problem: Problem::Upgrade { from: Old::VERSION, error },
+        })
+    }
+
+    /// Decodes once more, slowly, to find the place. What serde says itself is not used: it
+    /// repeats the values.
+    #[cold]
+    fn misfit<T: DeserializeOwned>(self) -> ArgsError {
+        let mut json = serde_json::Deserializer::from_str(self.text);
+        let (path, what) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
+            Ok(_) => (".".into(), "there is more after the end"),
+            Err(error) => (shorten(error.path().to_string()), problem_of(error.inner())),
+        };
+        ArgsError { version: self.version, problem: Problem::Misfit { path, what } }
+    }
+}
+
+/// Args may be private to the app: only their size is shown.
+impl fmt::Debug for Args<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Args")
+            .field("version", &self.version)
+            .field("len", &self.text.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What an upgrade of args returns: the newer job, or a `Result` of it.
+#[diagnostic::on_unimplemented(
+    message = "the upgrade returns `{Self}`, which is not the job `{New}`",
+    label = "returns neither `{New}` nor a `Result` of it",
+    note = "an upgrade makes the newer args of the older: `fn from_v1(old: ..) -> {New}`"
+)]
+pub trait Upgraded<New> {
+    #[doc(hidden)]
+    fn upgraded(self) -> Result<New, &'static str>;
+}
+
+#[diagnostic::do_not_recommend]
+impl<New: Job> Upgraded<New> for New {
+    fn upgraded(self) -> Result<New, &'static str> {
+        Ok(self)
+    }
+}
+
+/// What the error says is not kept, since it may repeat the args; its type is.
+#[diagnostic::do_not_recommend]
+impl<New: Job, E> Upgraded<New> for Result<New, E> {
+    fn upgraded(self) -> Result<New, &'static str> {
+        self.map_err(|_| type_name::<E>())
+    }
+}
+
+/// Args that do not fit the job's type: in which version and where, and never what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArgsError {
+    version: u32,
+    problem: Problem,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Problem {
+    Misfit { path: String, what: &'static str },
+    Upgrade { from: u32, error: &'static str },
+}
+
+impl fmt::Display for ArgsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, problem } = self;
+        match problem {
+            Problem::Misfit { path, what } => {
+                write!(f, "the args of version {version} do not fit at `{path}`: {what}")
+            }
+            Problem::Upgrade { from, error } => write!(
+                f,
+                "the args of version {version} could not be upgraded past version {from}: {error}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ArgsError {}
+
+fn problem_of(error: &serde_json::Error) -> &'static str {
+    use serde_json::error::Category;
+    // serde gives no other way to tell these cases apart; the text itself is not passed on.
+    let text = error.to_string();
+    match error.classify() {
+        Category::Data if text.starts_with("missing field") => "a field is missing",
+        Category::Data if text.starts_with("unknown field") => "there is a field too many",
+        Category::Data if text.starts_with("unknown variant") => "there is no such variant",
+        Category::Data if text.starts_with("duplicate field") => "a field is there twice",
+        Category::Data if text.starts_with("invalid type") => "it is of another type",
+        Category::Data if text.starts_with("invalid length") => "it has another length",
+        Category::Data => "the value is not allowed",
+        Category::Syntax if text.starts_with("recursion limit") => "it is nested too deep",
+        Category::Syntax => "it is not valid JSON",
+        Category::Eof => "it ends too soon",
+        Category::Io => "it cannot be read",
+    }
+}
+
+fn shorten(mut path: String) -> String {
+    const MOST: usize = 200;
+    if path.len() > MOST {
+        let end = (0..=MOST).rev().find(|at| path.is_char_boundary(*at)).unwrap_or(0);
+        path.truncate(end);
+        path.push('…');
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct ChargeV1 {
+        card: u64,
+    }
+    impl Job for ChargeV1 {
+        const NAME: &'static str = "charge";
+    }
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Charge {
+        card: Card,
+    }
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Card {
+        number: u64,
+        extra: serde_json::Value,
+    }
+    impl Job for Charge {
+        const NAME: &'static str = "charge";
+        const VERSION: u32 = 2;
+
+        fn from_args(args: Args<'_>) -> Result<Self, ArgsError> {
+            args.read_or_upgrade(from_v1)
+        }
+    }
+
+    fn from_v1(old: ChargeV1) -> Result<Charge, std::num::TryFromIntError> {
+        u8::try_from(old.card)?;
+        Ok(Charge { card: Card { number: old.card, extra: serde_json::Value::Null } })
+    }
+
+    fn problem(args: &str, version: u32) -> String {
+        Charge::from_args(Args::new(args, version)).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_args_error_tells_where_and_never_what() {
+        let error = problem(r#"{"card":{"number":"canary","extra":0}}"#, 2);
+        assert_eq!(
+            error,
+            "the args of version 2 do not fit at `card.number`: it is of another type"
+        );
+        let error = problem(r#"{"card":{"number":1}}"#, 2);
+        assert_eq!(error, "the args of version 2 do not fit at `card`: a field is missing");
+        let deep = format!(r#"{{"card":{{"number":1,"extra":{}"#, "[".repeat(100_000));
+        let error = problem(&deep, 2);
+        assert!(error.ends_with("it is nested too deep"), "{error}");
+        let error = problem(r#"{"card":{"number":1,"extra":0}} canary"#, 2);
+        assert_eq!(error, "the args of version 2 do not fit at `.`: there is more after the end");
+    }
+
+    #[test]
+    fn older_args_are_upgraded_and_say_so_when_they_cannot() {
+        let job = Charge::from_args(Args::new(r#"{"card":7}"#, 1)).unwrap();
+        assert_eq!(job.card.number, 7);
+        let error = problem(r#"{"card":"canary"}"#, 1);
+        assert_eq!(error, "the args of version 1 do not fit at `card`: it is of another type");
+        let error = problem(r#"{"card":7777}"#, 1);
+        assert_eq!(
+            error,
+            "the args of version 1 could not be upgraded past version 1: \
+             core::num::error::TryFromIntError"
+        );
+    }
+
+    #[test]
+    fn debug_shows_no_args() {
+        let args = Args::new(r#""canary""#, 3);
+        assert_eq!(format!("{args:?}"), "Args { version: 3, len: 8, .. }");
+    }
+}

@@ -1,0 +1,111 @@
+//! What runs the message.
+
+use proc_macro2::{Ident, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::ext::IdentExt;
+use syn::spanned::Spanned;
+use syn::{Path, Type, Visibility};
+
+use super::own;
+use crate::model::{Handler, Message, Param};
+
+/// The handler, on the message's own struct or on one that is named like the function: a type and
+/// a function of one name are two things. `None` if errors have left out the message.
+pub(super) fn expand(
+    krate: &Path,
+    handler: &Handler,
+    message: Option<&Message>,
+) -> Option<TokenStream> {
+    let Handler { vis, function, params, job, output } = handler;
+    let (on, job_type, structure) = match job {
+        None => (&message?.ident, quote!(Self), None),
+        Some(job) => (function, quote!(#job), Some(handler_struct(vis, function, job))),
+    };
+    let taken = match job {
+        None => quote!(#on),
+        Some(job) => quote!(#job),
+    };
+    let [job, cx, needs] = ["job", "cx", "needs"].map(own);
+    // All of it at the return type, or its error would say that a macro is to blame.
+    let returned = Ident::new("__returned", *output);
+
+    let values = params.iter().map(|param| match param {
+        Param::Arg(field) => quote!(#job.#field),
+        Param::Job => quote!(#job),
+        Param::Injected(ty) => {
+            quote_spanned!(ty.span()=> <#ty as #krate::Inject>::inject(&#cx)?)
+        }
+    });
+    let mut injected = params.iter().filter_map(|param| match param {
+        Param::Injected(ty) => Some(ty),
+        Param::Arg(_) | Param::Job => None,
+    });
+    let job_used = params.iter().any(|param| matches!(param, Param::Arg(_) | Param::Job));
+    let job = if job_used { quote!(#job) } else { quote!(_) };
+    let cx = if injected.clone().next().is_none() { quote!(_) } else { quote!(#cx) };
+    let requires = injected.next().is_some().then(|| {
+        let needed = params.iter().filter_map(|param| match param {
+            Param::Injected(ty) => Some(quote_spanned! {ty.span()=>
+                <#ty as #krate::Inject>::requires(#needs);
+            }),
+            Param::Arg(_) | Param::Job => None,
+        });
+        quote! {
+            fn requires(#needs: &mut #krate::Requirements) {
+                #(#needed)*
+            }
+        }
+    });
+    // A handler that is not `Send` is an error at its name, and its place is what `build()` shows
+    // when two handlers have one name.
+    let call = quote_spanned! {function.span()=>
+        async fn call(
+            #job: #taken,
+            #cx: #krate::JobContext,
+        ) -> ::core::result::Result<(), #krate::JobError>
+    };
+    let registration = quote_spanned!(function.span()=> #krate::Registration::of::<#on>());
+    let into_result = quote_spanned! {*output=>
+        #krate::__private::Returned::into_result(#returned)
+    };
+    Some(quote! {
+        #structure
+
+        #[automatically_derived]
+        impl #krate::Handler for #on {
+            type Job = #job_type;
+
+            #call {
+                let #returned = #function(#(#values),*).await;
+                #into_result
+            }
+
+            #requires
+        }
+
+        #krate::__private::inventory::submit! { #registration }
+    })
+}
+
+/// What `Handler` is implemented for, since the job is somebody else's; and a name that a second
+/// handler of the same job in the same place would have, too.
+fn handler_struct(vis: &Visibility, function: &Ident, job: &Type) -> TokenStream {
+    let shown = function.unraw();
+    let docs = format!(" The handler `{shown}`, as `.register::<{shown}>()` takes it.");
+    let name: String = job.to_token_stream().to_string();
+    let name = name.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
+    let name = name.collect::<Vec<_>>().join("_");
+    let only = format_ident!("a_handler_of_{name}", span = job.span());
+    let only = quote_spanned! {job.span()=>
+        #[allow(dead_code, non_upper_case_globals)]
+        const #only: () = ();
+    };
+    quote! {
+        #[doc = #docs]
+        #[allow(dead_code, non_camel_case_types)]
+        #[derive(::core::fmt::Debug)]
+        #vis struct #function {}
+
+        #only
+    }
+}

@@ -1,0 +1,13 @@
+#![allow(unused)]
+use job_core::prelude::*;
+
+#[job]
+async fn send_welcome(user_id: u64) {
+    println!("{user_id}");
+}
+
+async fn start(client: Client) {
+    client.enqueue(SendWelcome { user_id: 42 }).await.unwrap();
+}
+
+fn main() {}

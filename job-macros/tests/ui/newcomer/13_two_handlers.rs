@@ -1,0 +1,19 @@
+#![allow(unused)]
+use job_core::prelude::*;
+
+#[job]
+struct SendWelcome {
+    user_id: u64,
+}
+
+#[handler]
+async fn by_mail(job: SendWelcome) -> Result<(), JobError> {
+    Ok(())
+}
+
+#[handler]
+async fn by_fax(job: SendWelcome) -> Result<(), JobError> {
+    Ok(())
+}
+
+fn main() {}

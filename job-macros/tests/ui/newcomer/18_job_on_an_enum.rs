@@ -1,0 +1,9 @@
+#![allow(unused)]
+use job_core::prelude::*;
+
+#[job]
+enum Notify {
+    Mail { to: String },
+}
+
+fn main() {}
