@@ -1,10 +1,11 @@
 //! Args on their way back from a message: text of some version, read as a job.
 
 use std::any::type_name;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, Visitor};
+use serde_path_to_error::Segment;
 
 use crate::Job;
 
@@ -87,7 +88,7 @@ impl<'a> Args<'a> {
         let mut json = serde_json::Deserializer::from_str(self.text);
         let (path, what) = match serde_path_to_error::deserialize::<_, T>(&mut json) {
             Ok(_) => (".".into(), "there is more after the end"),
-            Err(error) => (shorten(error.path().to_string()), problem_of(error.inner())),
+            Err(error) => (place::<T>(error.path()), problem_of(error.inner())),
         };
         ArgsError { version: self.version, problem: Problem::Misfit { path, what } }
     }
@@ -178,14 +179,61 @@ fn problem_of(error: &serde_json::Error) -> &'static str {
     }
 }
 
-fn shorten(mut path: String) -> String {
-    const MOST: usize = 200;
-    if path.len() > MOST {
-        let end = (0..=MOST).rev().find(|at| path.is_char_boundary(*at)).unwrap_or(0);
-        path.truncate(end);
-        path.push('…');
+/// Where in the args it is. A key is shown only if it is the name of a field of the args' own
+/// type: any other may be a key of a map, which is as private as a value.
+fn place<T: DeserializeOwned>(path: &serde_path_to_error::Path) -> String {
+    const DEEPEST: usize = 16;
+    let mut place = String::new();
+    for (depth, segment) in path.iter().take(DEEPEST).enumerate() {
+        match segment {
+            Segment::Seq { index } => {
+                let _ = write!(place, "[{index}]");
+                continue;
+            }
+            _ if depth > 0 => place.push('.'),
+            _ => {}
+        }
+        match segment {
+            Segment::Map { key } if depth == 0 && fields_of::<T>().contains(&&**key) => {
+                place.push_str(key);
+            }
+            _ => place.push('*'),
+        }
     }
-    path
+    if place.is_empty() { ".".into() } else { place }
+}
+
+/// The names of the fields of a struct; none of any other type.
+fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {
+    let mut fields: &'static [&'static str] = &[];
+    // It asks for a struct of these fields, and gets nothing.
+    let _ = T::deserialize(FieldsOf(&mut fields));
+    fields
+}
+
+struct FieldsOf<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for FieldsOf<'_> {
+    type Error = serde::de::value::Error;
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        *self.0 = fields;
+        self.deserialize_any(visitor)
+    }
+
+    fn deserialize_any<V: Visitor<'de>>(self, _visitor: V) -> Result<V::Value, Self::Error> {
+        Err(serde::de::Error::custom("there is nothing here"))
+    }
+
+    serde::forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map enum identifier ignored_any
+    }
 }
 
 #[cfg(test)]
@@ -232,10 +280,7 @@ mod tests {
     #[test]
     fn an_args_error_tells_where_and_never_what() {
         let error = problem(r#"{"card":{"number":"canary","extra":0}}"#, 2);
-        assert_eq!(
-            error,
-            "the args of version 2 do not fit at `card.number`: it is of another type"
-        );
+        assert_eq!(error, "the args of version 2 do not fit at `card.*`: it is of another type");
         let error = problem(r#"{"card":{"number":1}}"#, 2);
         assert_eq!(error, "the args of version 2 do not fit at `card`: a field is missing");
         let deep = format!(r#"{{"card":{{"number":1,"extra":{}"#, "[".repeat(100_000));
@@ -243,6 +288,21 @@ mod tests {
         assert!(error.ends_with("it is nested too deep"), "{error}");
         let error = problem(r#"{"card":{"number":1,"extra":0}} canary"#, 2);
         assert_eq!(error, "the args of version 2 do not fit at `.`: there is more after the end");
+    }
+
+    #[test]
+    fn a_key_of_a_map_is_as_private_as_a_value() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Maps {
+            #[expect(dead_code, reason = "it is only read")]
+            by_name: std::collections::HashMap<String, Vec<u64>>,
+        }
+        let place = |args| Args::new(args, 1).read::<Maps>().unwrap_err().to_string();
+        let error = place(r#"{"by_name":{"canary":[1,"x"]}}"#);
+        assert!(error.contains("at `by_name.*[1]`: it is of another type"), "{error}");
+        let error = place(r#"{"canary":1,"by_name":{}}"#);
+        assert!(error.contains("at `*`: there is a field too many"), "{error}");
     }
 
     #[test]
