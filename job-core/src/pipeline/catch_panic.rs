@@ -87,11 +87,11 @@ impl Future for CatchPanicFuture {
 /// What a future holds may panic when it is dropped before its end, as at a timeout.
 impl Drop for CatchPanicFuture {
     fn drop(&mut self) {
-        if let State::Running(future) = std::mem::replace(&mut self.0, State::Panicked(None)) {
-            if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(future))) {
-                let panicked = Panicked::from(payload);
-                tracing::warn!(%panicked, "a job panicked when it was dropped");
-            }
+        if let State::Running(future) = std::mem::replace(&mut self.0, State::Panicked(None))
+            && let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(future)))
+        {
+            let panicked = Panicked::from(payload);
+            tracing::warn!(%panicked, "a job panicked when it was dropped");
         }
     }
 }

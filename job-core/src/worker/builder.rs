@@ -1,19 +1,22 @@
 //! Setting a worker up: every mistake is found here, not while a job runs.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Worker;
+use super::config::{QueueConfig, RateLimit, WorkerConfig};
+use super::describe::{Description, JobDescription, QueueDescription, WorkerDescription};
 use super::jobs::{JobEntry, JobTable};
-use super::queue::Queue;
+use super::problems::{BuildError, Problems};
+use super::queue::{Queue, Settings};
 use crate::backend::Capabilities;
 use crate::context::Shared;
 use crate::data::DataMap;
 use crate::decide::{Policy, Rules};
 use crate::handler::{Registration, Requirements};
-use crate::{Backoff, Client, Handler, QueueName, envelope, pipeline};
+use crate::pipeline::{self, JobLayer, JobService, Layers};
+use crate::{Backoff, Client, Handler, Job, QueueName, envelope};
 
 /// Sets up a [`Worker`]. Made by [`Worker::builder`].
 #[derive(Debug)]
@@ -24,10 +27,10 @@ pub struct WorkerBuilder {
     only_jobs: Option<Vec<String>>,
     registered: Vec<Registration>,
     linked: bool,
-    concurrency: Option<usize>,
-    defaults: Defaults,
-    grace: Duration,
-    rules: Rules,
+    /// What was set, by calls or by config, whichever was later.
+    config: WorkerConfig,
+    layers: Layers,
+    job_layers: BTreeMap<&'static str, Layers>,
     problems: Vec<String>,
 }
 
@@ -44,9 +47,11 @@ struct Defaults {
 pub(crate) struct QueuePlan {
     pub(crate) name: QueueName,
     pub(crate) poison: QueueName,
-    pub(crate) settings: Queue,
+    pub(crate) settings: Settings,
     pub(crate) jobs: JobTable,
     pub(crate) raw: Option<JobEntry>,
+    /// The stack of its own layers, if it has any.
+    pub(crate) stack: Option<JobService>,
 }
 
 /// Everything a worker needs to run.
@@ -57,6 +62,9 @@ pub(crate) struct Plan {
     pub(crate) concurrency: Option<usize>,
     pub(crate) grace: Duration,
     pub(crate) rules: Rules,
+    /// The stack of the worker's layers, those that are built in included.
+    pub(crate) stack: JobService,
+    pub(crate) description: Description,
 }
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -70,14 +78,9 @@ impl WorkerBuilder {
             only_jobs: None,
             registered: Vec::new(),
             linked: true,
-            concurrency: None,
-            defaults: Defaults {
-                max_attempts: 20,
-                backoff: Backoff::default(),
-                timeout: Duration::from_secs(30 * 60),
-            },
-            grace: Duration::from_secs(25),
-            rules: Rules { crash_limit: 3, put_back_limit: DAY },
+            config: WorkerConfig::default(),
+            layers: Layers::default(),
+            job_layers: BTreeMap::new(),
             problems: Vec::new(),
         }
     }
@@ -103,8 +106,82 @@ impl WorkerBuilder {
 
     /// Serves a queue. Without any, the queues of all registered jobs are served.
     #[must_use]
-    pub fn queue(mut self, queue: Queue) -> Self {
+    pub fn queue(mut self, mut queue: Queue) -> Self {
+        if let Some(configured) = self.config.queues.get(&queue.name) {
+            let called = std::mem::replace(&mut queue.config, *configured);
+            queue.config.overlay(called);
+        }
         self.queues.push(queue);
+        self
+    }
+
+    /// Takes settings over from a file or from the environment: those that `config` says anything
+    /// of, the others stay as they are.
+    ///
+    /// Of a setting that is both in a config and in a call, the **later** wins, field by field and
+    /// for queues as well: call this last, and whoever deploys the program has the last word; call
+    /// it first, and what is in the program stands. What a job says of itself precedes both.
+    ///
+    /// ```
+    /// # fn example(client: job_core::Client) -> Result<(), Box<dyn std::error::Error>> {
+    /// use job_core::{Queue, Worker, WorkerConfig};
+    ///
+    /// let config: WorkerConfig = serde_json::from_str(
+    ///     r#"{ "timeout": "30s", "queues": { "mail": { "concurrency": 4 } } }"#,
+    /// )?;
+    /// let worker = Worker::builder(&client)
+    ///     .queue(Queue::new("mail").concurrency(16).rate_limit(100, job_core::prelude::SECOND))
+    ///     .config(config) // 4 at a time, and still 100 a second
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// A config does not choose the queues that are served; [`queue`](Self::queue) does. A queue
+    /// in it that is neither served nor named by any job is an error of [`build`](Self::build).
+    #[must_use]
+    pub fn config(mut self, config: WorkerConfig) -> Self {
+        for queue in &mut self.queues {
+            if let Some(configured) = config.queues.get(&queue.name) {
+                queue.config.overlay(*configured);
+            }
+        }
+        self.config.overlay(config);
+        self
+    }
+
+    /// Puts a tower layer around every job of the worker, inside the timeout. The first that is
+    /// added is the outermost. While it is not ready, the worker receives nothing.
+    ///
+    /// It is asked for its service once, whatever the number of queues:
+    ///
+    /// ```
+    /// # fn example(client: job_core::Client) -> Result<(), job_core::BuildError> {
+    /// use job_core::Worker;
+    /// use tower::limit::ConcurrencyLimitLayer;
+    ///
+    /// let worker = Worker::builder(&client)
+    ///     .layer(ConcurrencyLimitLayer::new(10)) // 10 jobs at a time over all its queues
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// See [`middleware`](crate::middleware) for the order of layers, and for what fits.
+    #[must_use]
+    pub fn layer(mut self, layer: impl JobLayer) -> Self {
+        self.layers.add(layer);
+        self
+    }
+
+    /// Puts a tower layer around every job of one kind, inside the layers of its queue:
+    /// `.job_layer::<SendWelcome>(layer)`. The first that is added is the outermost.
+    ///
+    /// What a message holds is known once it is received. So if this layer is not ready, the job
+    /// waits for it under its lease, and its timeout runs. A limit belongs on a queue instead.
+    #[must_use]
+    pub fn job_layer<J: Job>(mut self, layer: impl JobLayer) -> Self {
+        self.job_layers.entry(J::NAME).or_default().add(layer);
         self
     }
 
@@ -135,14 +212,14 @@ impl WorkerBuilder {
     /// How many jobs run at once over all queues. No limit by default but that of each queue.
     #[must_use]
     pub fn concurrency(mut self, concurrency: usize) -> Self {
-        self.concurrency = Some(concurrency);
+        self.config.concurrency = Some(concurrency);
         self
     }
 
     /// How often a job is tried if neither call, job nor queue says so; 20 by default.
     #[must_use]
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
-        self.defaults.max_attempts = max_attempts;
+        self.config.max_attempts = Some(max_attempts);
         self
     }
 
@@ -150,14 +227,14 @@ impl WorkerBuilder {
     /// exponentially from 5 s to 10 min.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.defaults.backoff = backoff;
+        self.config.backoff = Some(backoff);
         self
     }
 
     /// How long one attempt may take if neither job nor queue says so; 30 min by default.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.defaults.timeout = timeout;
+        self.config.timeout = Some(timeout);
         self
     }
 
@@ -165,7 +242,7 @@ impl WorkerBuilder {
     /// cancelled and given back.
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
-        self.grace = grace;
+        self.config.grace = Some(grace);
         self
     }
 
@@ -173,7 +250,7 @@ impl WorkerBuilder {
     /// queue; 3 by default.
     #[must_use]
     pub fn crash_limit(mut self, crash_limit: u32) -> Self {
-        self.rules.crash_limit = crash_limit;
+        self.config.crash_limit = Some(crash_limit);
         self
     }
 
@@ -182,7 +259,7 @@ impl WorkerBuilder {
     /// it goes to the poison queue. A day by default.
     #[must_use]
     pub fn put_back_limit(mut self, limit: Duration) -> Self {
-        self.rules.put_back_limit = limit;
+        self.config.put_back_limit = Some(limit);
         self
     }
 
@@ -191,7 +268,7 @@ impl WorkerBuilder {
     /// # Errors
     /// [`BuildError`] lists all mistakes at once.
     pub fn build(mut self) -> Result<Worker, BuildError> {
-        let mut problems = Problems(std::mem::take(&mut self.problems));
+        let mut problems = Problems::new(std::mem::take(&mut self.problems));
         if cfg!(panic = "abort") {
             problems.add(
                 "the program is built with `panic = \"abort\"`, so a panicking job would end the \
@@ -199,40 +276,68 @@ impl WorkerBuilder {
             );
         }
         self.check_settings(&mut problems);
-        let jobs = self.collect_jobs(&mut problems);
+        let all_jobs = self.collect_jobs(&mut problems);
+        let jobs = self.choose_jobs(&all_jobs, &mut problems);
         let queues = self.collect_queues(&jobs, &mut problems);
+        self.check_config(&all_jobs, &queues, &mut problems);
+        self.check_job_layers(&all_jobs, &mut problems);
         self.check_data(&jobs, &queues, &mut problems);
         problems.into_result()?;
 
-        let queues = queues.into_iter().filter_map(|(name, queue)| self.plan(name, queue, &jobs));
-        let queues = queues.collect();
-        let shared = Arc::new(Shared { client: self.client, data: self.data });
-        Ok(Worker::new(
-            Plan {
-                shared,
-                queues,
-                concurrency: self.concurrency,
-                grace: self.grace,
-                rules: self.rules,
-            },
-            pipeline::stack(),
-        ))
+        let description = self.describe(&jobs, &queues);
+        // Each layer is asked for its service once, so that what it limits has one limit.
+        let stacks = self.job_layers.iter();
+        let stacks =
+            stacks.filter_map(|(name, layers)| Some((*name, pipeline::inner_stack(layers)?)));
+        let stacks = stacks.collect();
+        let queues = queues.into_iter();
+        let queues = queues.filter_map(|(name, queue)| self.plan(name, &queue, &jobs, &stacks));
+        let plan = Plan {
+            queues: queues.collect(),
+            concurrency: self.config.concurrency,
+            grace: self.grace_time(),
+            rules: self.rules(),
+            stack: pipeline::worker_stack(&self.layers),
+            description,
+            shared: Arc::new(Shared { client: self.client, data: self.data }),
+        };
+        Ok(Worker::new(plan))
+    }
+
+    fn defaults(&self) -> Defaults {
+        Defaults {
+            max_attempts: self.config.max_attempts.unwrap_or(20),
+            backoff: self.config.backoff.unwrap_or_default(),
+            timeout: self.config.timeout.unwrap_or(Duration::from_secs(30 * 60)),
+        }
+    }
+
+    fn grace_time(&self) -> Duration {
+        self.config.grace.unwrap_or(Duration::from_secs(25))
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            crash_limit: self.config.crash_limit.unwrap_or(3),
+            put_back_limit: self.config.put_back_limit.unwrap_or(DAY),
+        }
     }
 
     fn check_settings(&self, problems: &mut Problems) {
-        let Defaults { max_attempts, timeout, .. } = self.defaults;
+        let Defaults { max_attempts, timeout, .. } = self.defaults();
+        let rules = self.rules();
         if max_attempts == 0 {
             problems.add("the worker's max_attempts is 0; a job needs at least 1 attempt");
         }
-        if let Some(concurrency) = self.concurrency {
+        if let Some(concurrency) = self.config.concurrency {
             problems.concurrency("the worker's concurrency", concurrency);
         }
-        if self.rules.crash_limit == 0 {
+        if rules.crash_limit == 0 {
             problems.add("the worker's crash_limit is 0; use at least 1");
         }
         problems.duration("the worker's timeout", timeout, Duration::from_millis(1), 7 * DAY);
-        problems.duration("the worker's grace", self.grace, Duration::ZERO, DAY);
-        let limit = self.rules.put_back_limit;
+        problems.duration("the worker's grace", self.grace_time(), Duration::ZERO, DAY);
+        let limit = rules.put_back_limit;
         problems.duration("the worker's put_back_limit", limit, Duration::ZERO, 366 * DAY);
         let most = self.client.backend().capabilities().max_body;
         if most <= envelope::ROOM {
@@ -244,7 +349,7 @@ impl WorkerBuilder {
         }
     }
 
-    /// The jobs to run, by name.
+    /// All jobs there are, by name.
     fn collect_jobs(&self, problems: &mut Problems) -> BTreeMap<&'static str, Registration> {
         let mut by_name = BTreeMap::<&'static str, Registration>::new();
         let mut all = self.registered.clone();
@@ -267,12 +372,22 @@ impl WorkerBuilder {
             }
             jobs.insert(job.name, job);
         }
+        jobs
+    }
+
+    /// The jobs to run.
+    fn choose_jobs(
+        &self,
+        all: &BTreeMap<&'static str, Registration>,
+        problems: &mut Problems,
+    ) -> BTreeMap<&'static str, Registration> {
+        let mut jobs = all.clone();
         if let Some(only) = &self.only_jobs {
             for name in only {
-                if !jobs.contains_key(&**name) {
+                if !all.contains_key(&**name) {
                     problems.add(format!(
                         "`.jobs(..)` names `{name}`, which is not registered; registered are: {}",
-                        list(jobs.keys())
+                        list(all.keys())
                     ));
                 }
             }
@@ -329,8 +444,11 @@ impl WorkerBuilder {
                 let name = self.queue_of(job);
                 if let Some(name) = problems.queue_name(name) {
                     queues.entry(name).or_insert_with_key(|name| {
-                        let queue = Queue::new(name.as_str());
-                        self.check_lease(&queue, problems);
+                        let mut queue = Queue::new(name.as_str());
+                        if let Some(configured) = self.config.queues.get(name.as_str()) {
+                            queue.config = *configured;
+                        }
+                        self.check_queue(&queue, jobs, problems);
                         queue
                     });
                 }
@@ -350,8 +468,9 @@ impl WorkerBuilder {
         problems: &mut Problems,
     ) {
         let name = &queue.name;
-        problems.concurrency(&format!("the concurrency of queue `{name}`"), queue.concurrency);
-        if let Some((limit, per)) = queue.rate_limit {
+        let settings = queue.settings();
+        problems.concurrency(&format!("the concurrency of queue `{name}`"), settings.concurrency);
+        if let Some(RateLimit { limit, per }) = settings.rate_limit {
             if limit == 0 {
                 problems.add(format!(
                     "the rate limit of queue `{name}` is 0; it would never run a job; use at \
@@ -361,23 +480,23 @@ impl WorkerBuilder {
             let what = format!("the window of the rate limit of queue `{name}`");
             problems.duration(&what, per, Duration::from_millis(1), DAY);
         }
-        if queue.max_attempts == Some(0) {
+        if queue.config.max_attempts == Some(0) {
             problems.add(format!("max_attempts of queue `{name}` is 0; a job needs at least 1"));
         }
-        if let Some(timeout) = queue.timeout {
+        if let Some(timeout) = queue.config.timeout {
             let what = format!("the timeout of queue `{name}`");
             problems.duration(&what, timeout, Duration::from_millis(1), 7 * DAY);
         }
-        self.check_lease(queue, problems);
+        self.check_lease(name, settings.lease, problems);
         let what = format!("min_poll of queue `{name}`");
-        problems.duration(&what, queue.min_poll, Duration::from_millis(1), DAY);
+        problems.duration(&what, settings.min_poll, Duration::from_millis(1), DAY);
         let what = format!("max_poll of queue `{name}`");
-        problems.duration(&what, queue.max_poll, Duration::from_millis(1), DAY);
-        if queue.min_poll > queue.max_poll {
+        problems.duration(&what, settings.max_poll, Duration::from_millis(1), DAY);
+        if settings.min_poll > settings.max_poll {
             problems.add(format!(
                 "min_poll of queue `{name}` ({:?}) is longer than its max_poll ({:?}); swap them \
                  or raise max_poll",
-                queue.min_poll, queue.max_poll
+                settings.min_poll, settings.max_poll
             ));
         }
         if let Some(job) = queue.raw.filter(|job| !jobs.contains_key(job)) {
@@ -394,18 +513,46 @@ impl WorkerBuilder {
         }
     }
 
-    fn check_lease(&self, queue: &Queue, problems: &mut Problems) {
+    fn check_lease(&self, queue: &str, lease: Duration, problems: &mut Problems) {
         let Capabilities { min_lease, max_lease, max_delay, replace, .. } =
             *self.client.backend().capabilities();
         let least = min_lease.max(Duration::from_millis(100));
         // A message that is rewritten while it is held is hidden anew for a lease.
         let most = if replace { max_lease.min(max_delay) } else { max_lease };
-        problems.duration(
-            &format!("the lease of queue `{}`", queue.name),
-            queue.lease,
-            least,
-            most,
-        );
+        problems.duration(&format!("the lease of queue `{queue}`"), lease, least, most);
+    }
+
+    /// A queue in the config must be one that somebody knows, or its name is a slip of the pen.
+    fn check_config(
+        &self,
+        jobs: &BTreeMap<&'static str, Registration>,
+        queues: &BTreeMap<QueueName, Queue>,
+        problems: &mut Problems,
+    ) {
+        let named = self.queues.iter().map(|queue| queue.name.as_str());
+        let of_jobs = jobs.values().map(|job| self.queue_of(job));
+        let served = queues.keys().map(QueueName::as_str);
+        let known: BTreeSet<_> = named.chain(of_jobs).chain(served).collect();
+        for name in self.config.queues.keys().filter(|name| !known.contains(&***name)) {
+            problems.add(format!(
+                "the config has settings for queue `{name}`, which is neither served here nor the \
+                 queue of any job; known are: {}",
+                list(known.iter())
+            ));
+        }
+    }
+
+    fn check_job_layers(
+        &self,
+        jobs: &BTreeMap<&'static str, Registration>,
+        problems: &mut Problems,
+    ) {
+        for name in self.job_layers.keys().filter(|name| !jobs.contains_key(*name)) {
+            problems.add(format!(
+                "`.job_layer(..)` is for job `{name}`, which is not registered; registered are: {}",
+                list(jobs.keys())
+            ));
+        }
     }
 
     /// Every job of a served queue must find its data.
@@ -442,110 +589,110 @@ impl WorkerBuilder {
     fn plan(
         &self,
         name: QueueName,
-        queue: Queue,
+        queue: &Queue,
         jobs: &BTreeMap<&'static str, Registration>,
+        stacks: &BTreeMap<&'static str, JobService>,
     ) -> Option<QueuePlan> {
         let poison = name.poison().ok()?;
-        let entry = |job: &Registration| JobEntry {
-            registration: *job,
-            policy: Policy {
-                max_attempts: job
-                    .options
-                    .max_attempts
-                    .or(queue.max_attempts)
-                    .unwrap_or(self.defaults.max_attempts),
-                backoff: job.options.backoff.or(queue.backoff).unwrap_or(self.defaults.backoff),
-                expires_in: job.options.expires_in,
-            },
-            timeout: job.options.timeout.or(queue.timeout).unwrap_or(self.defaults.timeout),
-        };
+        let entry = |job: &Registration| self.entry(job, &queue.config, stacks.get(job.name));
         let raw = queue.raw.and_then(|name| jobs.get(name)).map(entry);
         // A job of a queue that is not served here may still be sent to one that is; it runs
         // here if its data is complete, and is left for other workers if it is not.
         let able = jobs.values().filter(|job| self.missing_data(job).is_empty());
         let jobs = JobTable::new(able.map(entry));
-        Some(QueuePlan { name, poison, settings: queue, jobs, raw })
+        let stack = pipeline::inner_stack(&queue.layers);
+        Some(QueuePlan { name, poison, settings: queue.settings(), jobs, raw, stack })
+    }
+
+    /// A job as it runs when it comes from that queue.
+    fn entry(
+        &self,
+        job: &Registration,
+        queue: &QueueConfig,
+        stack: Option<&JobService>,
+    ) -> JobEntry {
+        let defaults = self.defaults();
+        let options = &job.options;
+        let max_attempts = options.max_attempts.or(queue.max_attempts);
+        JobEntry {
+            registration: *job,
+            policy: Policy {
+                max_attempts: max_attempts.unwrap_or(defaults.max_attempts),
+                backoff: options.backoff.or(queue.backoff).unwrap_or(defaults.backoff),
+                expires_in: options.expires_in,
+            },
+            timeout: options.timeout.or(queue.timeout).unwrap_or(defaults.timeout),
+            stack: stack.cloned(),
+        }
+    }
+
+    fn describe(
+        &self,
+        jobs: &BTreeMap<&'static str, Registration>,
+        queues: &BTreeMap<QueueName, Queue>,
+    ) -> Description {
+        let Defaults { max_attempts, backoff, timeout } = self.defaults();
+        let Rules { crash_limit, put_back_limit } = self.rules();
+        let worker = WorkerDescription {
+            concurrency: self.config.concurrency,
+            max_attempts,
+            backoff,
+            timeout,
+            grace: self.grace_time(),
+            crash_limit,
+            put_back_limit,
+            layers: self.layers.names(),
+        };
+        let describe_queue = |(name, queue): (&QueueName, &Queue)| {
+            let settings = queue.settings();
+            QueueDescription {
+                name: name.to_string(),
+                raw: queue.raw,
+                concurrency: settings.concurrency,
+                rate_limit: settings.rate_limit,
+                lease: settings.lease,
+                min_poll: settings.min_poll,
+                max_poll: settings.max_poll,
+                max_attempts: queue.config.max_attempts.unwrap_or(max_attempts),
+                backoff: queue.config.backoff.unwrap_or(backoff),
+                timeout: queue.config.timeout.unwrap_or(timeout),
+                layers: queue.layers.names(),
+            }
+        };
+        let describe_job = |job: &Registration| {
+            let home = self.queue_of(job);
+            let served = queues.iter().find(|(name, _)| name.as_str() == home);
+            let config = match served {
+                Some((_, queue)) => queue.config,
+                None => self.config.queues.get(home).copied().unwrap_or_default(),
+            };
+            let JobEntry { policy, timeout, .. } = self.entry(job, &config, None);
+            let mut needs = Requirements::default();
+            (job.requires)(&mut needs);
+            JobDescription {
+                name: job.name,
+                aliases: job.aliases.to_vec(),
+                version: job.version,
+                queue: home.to_owned(),
+                served: served.is_some(),
+                handler: (job.handler)(),
+                max_attempts: policy.max_attempts,
+                backoff: policy.backoff,
+                timeout,
+                expires_in: policy.expires_in,
+                data: needs.into_data().iter().map(|key| key.type_name()).collect(),
+                layers: self.job_layers.get(job.name).map(Layers::names).unwrap_or_default(),
+            }
+        };
+        Description {
+            worker,
+            queues: queues.iter().map(describe_queue).collect(),
+            jobs: jobs.values().map(describe_job).collect(),
+        }
     }
 }
 
-fn list<'a>(names: impl Iterator<Item = &'a &'static str>) -> String {
+fn list<'a>(names: impl Iterator<Item = &'a &'a str>) -> String {
     let names: Vec<_> = names.map(|name| format!("`{name}`")).collect();
     if names.is_empty() { "none".into() } else { names.join(", ") }
 }
-
-#[derive(Debug)]
-struct Problems(Vec<String>);
-
-impl Problems {
-    fn add(&mut self, problem: impl Into<String>) {
-        self.0.push(problem.into());
-    }
-
-    fn concurrency(&mut self, what: &str, given: usize) {
-        const MOST: usize = 100_000;
-        if given == 0 {
-            self.add(format!("{what} is 0; it would never run a job; use at least 1"));
-        } else if given > MOST {
-            self.add(format!("{what} is {given}; the most is {MOST}"));
-        }
-    }
-
-    fn duration(&mut self, what: &str, given: Duration, least: Duration, most: Duration) {
-        if given < least {
-            self.add(format!("{what} is {given:?}; the least is {least:?}"));
-        } else if given > most {
-            self.add(format!("{what} is {given:?}; the most is {most:?}"));
-        }
-    }
-
-    /// Checks the name of a queue that jobs are to run from.
-    fn queue_name(&mut self, name: &str) -> Option<QueueName> {
-        let checked = QueueName::new(name).and_then(|name| name.poison().map(|_| name));
-        match checked {
-            Ok(name) if name.is_poison() => {
-                self.add(format!(
-                    "queue `{name}` is a poison queue, which no worker serves; replay its jobs \
-                     with `client.poison(..)`"
-                ));
-                None
-            }
-            Ok(name) => Some(name),
-            Err(error) => {
-                self.add(error.to_string());
-                None
-            }
-        }
-    }
-
-    fn into_result(mut self) -> Result<(), BuildError> {
-        self.0.dedup();
-        if self.0.is_empty() { Ok(()) } else { Err(BuildError { problems: self.0 }) }
-    }
-}
-
-/// What is wrong with the set-up of a worker: all of it, each with what to do about it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BuildError {
-    problems: Vec<String>,
-}
-
-impl BuildError {
-    /// The mistakes, one text each.
-    pub fn problems(&self) -> impl Iterator<Item = &str> {
-        self.problems.iter().map(String::as_str)
-    }
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.problems {
-            [one] => write!(f, "the worker cannot be built: {one}"),
-            many => {
-                write!(f, "the worker cannot be built, for {} reasons:", many.len())?;
-                many.iter().try_for_each(|problem| write!(f, "\n- {problem}"))
-            }
-        }
-    }
-}
-
-impl std::error::Error for BuildError {}

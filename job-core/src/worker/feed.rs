@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::lease::LeaseKey;
 use super::rate::Ticket;
 use crate::backend::Delivery;
-use crate::pipeline::JobService;
+use crate::pipeline::Ready;
 
 /// A message that was received for a slot.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub(crate) struct Item {
 /// What was reserved before a message was received, so that it can start at once.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    /// A clone of the stack that is ready for one call.
-    pub(crate) service: JobService,
+    /// Clones of the stacks that are ready for one call.
+    pub(crate) ready: Ready,
     /// The worker-wide permit, where there is a worker-wide limit.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
     /// The right to start, where there is a rate limit.
@@ -41,6 +41,7 @@ pub(crate) struct Reservation {
 
 /// What a slot is to do next.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "it is moved once; a box for each job costs more")]
 pub(crate) enum Turn<'a> {
     Run(Item),
     Lead(Lead<'a>),

@@ -47,10 +47,10 @@ impl Survived {
     pub(crate) fn remember(&mut self, message: &MessageId, count: Option<u32>) {
         self.counts.insert(message.clone(), count.unwrap_or(0));
         self.order.push_back(message.clone());
-        if self.order.len() > VainDeletes::MOST {
-            if let Some(oldest) = self.order.pop_front() {
-                self.counts.remove(&oldest);
-            }
+        if self.order.len() > VainDeletes::MOST
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.counts.remove(&oldest);
         }
     }
 

@@ -1,0 +1,3 @@
+//! Tower middleware around jobs.
+
+pub use crate::pipeline::{Call, JobFuture, JobLayer, JobService};
