@@ -56,8 +56,8 @@ impl fmt::Debug for JobService {
     }
 }
 
-/// A layer that jobs can go through. Every fitting [`tower::Layer`](Layer) is one; it cannot be
-/// implemented otherwise.
+/// A layer that jobs can go through. Every fitting [`tower::Layer`](Layer) is one, and nothing
+/// else: it is a name for what is asked of a layer.
 ///
 /// It fits if it can wrap a [`JobService`] and the service that comes of it
 ///
@@ -79,12 +79,22 @@ impl fmt::Debug for JobService {
     label = "not a `tower::Layer<JobService>`",
     note = "see `job_core::middleware` for what fits, and for what does not and why"
 )]
-pub trait JobLayer: sealed::Sealed + Send + Sync + 'static {
-    #[doc(hidden)]
-    fn wrap(&self, inner: JobService) -> JobService;
-
-    #[doc(hidden)]
-    fn type_name(&self) -> &'static str;
+pub trait JobLayer:
+    Layer<
+        JobService,
+        Service: Service<
+            Call,
+            Response = Outcome,
+            Error: Into<BoxError>,
+            Future: Send + 'static,
+        > + Clone
+                     + Send
+                     + Sync
+                     + 'static,
+    > + Send
+    + Sync
+    + 'static
+{
 }
 
 impl<L> JobLayer for L
@@ -94,6 +104,16 @@ where
     <L::Service as Service<Call>>::Error: Into<BoxError>,
     <L::Service as Service<Call>>::Future: Send + 'static,
 {
+}
+
+/// A layer without its type.
+trait Erased: Send + Sync {
+    fn wrap(&self, inner: JobService) -> JobService;
+
+    fn type_name(&self) -> &'static str;
+}
+
+impl<L: JobLayer> Erased for L {
     fn wrap(&self, inner: JobService) -> JobService {
         JobService::new(self.layer(inner))
     }
@@ -103,14 +123,9 @@ where
     }
 }
 
-mod sealed {
-    pub trait Sealed {}
-    impl<L> Sealed for L {}
-}
-
 /// Layers in the order in which they were added: the first is the outermost.
 #[derive(Clone, Default)]
-pub(crate) struct Layers(Vec<Arc<dyn JobLayer>>);
+pub(crate) struct Layers(Vec<Arc<dyn Erased>>);
 
 impl Layers {
     pub(crate) fn add(&mut self, layer: impl JobLayer) {
