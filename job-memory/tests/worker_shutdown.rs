@@ -369,7 +369,7 @@ fn no_job_is_lost_or_charged_however_the_signal_falls() {
             let n = count.fetch_add(1, SeqCst);
             async move {
                 assert_eq!(cx.attempt(), 1);
-                if n % 3 == 0 {
+                if n.is_multiple_of(3) {
                     tokio::task::yield_now().await;
                 }
                 Ok(())

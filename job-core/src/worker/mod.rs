@@ -10,6 +10,7 @@ mod describe;
 mod feed;
 mod jobs;
 mod lease;
+mod plan;
 mod poll;
 mod problems;
 mod queue;
@@ -30,12 +31,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{error, info, warn};
 
-use self::builder::Plan;
 pub use self::builder::WorkerBuilder;
 pub use self::config::{ConfigError, QueueConfig, RateLimit, WorkerConfig};
 pub use self::describe::{Description, JobDescription, QueueDescription, WorkerDescription};
 use self::feed::Feed;
 use self::lease::{LeaseKeeper, Leases};
+use self::plan::{Plan, QueuePlan};
 pub use self::problems::BuildError;
 pub use self::queue::Queue;
 use self::rate::Rate;
@@ -196,7 +197,7 @@ fn serve(plan: Plan, shutdown: &Shutdown, counters: &Arc<Counters>) -> Vec<Arc<S
     let Plan { shared, queues, concurrency, grace, rules, stack, .. } = plan;
     let permits = concurrency.map(|permits| Arc::new(Semaphore::new(permits)));
     let client = shared.client.clone();
-    let serve_one = |plan: builder::QueuePlan| {
+    let serve_one = |plan: QueuePlan| {
         let settings = &plan.settings;
         info!(
             queue = %plan.name,
