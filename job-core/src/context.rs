@@ -15,6 +15,8 @@ use crate::{Client, Data, JobError, JobId, QueueName};
 #[derive(Clone)]
 pub struct JobContext {
     inner: Arc<Inner>,
+    // What layers changed: most runs have none that do.
+    changes: Option<Arc<Changes>>,
 }
 
 struct Inner {
@@ -36,6 +38,14 @@ pub(crate) struct About {
     pub(crate) meta: BTreeMap<String, String>,
 }
 
+/// What layers changed for the layers further in and for the handler.
+#[derive(Clone)]
+pub(crate) struct Changes {
+    pub(crate) name: Option<Arc<str>>,
+    pub(crate) meta: BTreeMap<String, String>,
+    pub(crate) extensions: DataMap,
+}
+
 /// What all runs of a worker share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -45,7 +55,18 @@ pub(crate) struct Shared {
 
 impl JobContext {
     pub(crate) fn new(about: About, shared: Arc<Shared>) -> Self {
-        Self { inner: Arc::new(Inner { about, shared, cancellation: OnceLock::new() }) }
+        let inner = Inner { about, shared, cancellation: OnceLock::new() };
+        Self { inner: Arc::new(inner), changes: None }
+    }
+
+    /// What is to be different from here on inwards. Clones that are elsewhere, such as the one
+    /// that the timeout cancels by, still are of the same run.
+    pub(crate) fn changes(&mut self) -> &mut Changes {
+        let changes = self.changes.get_or_insert_with(|| {
+            let meta = self.inner.about.meta.clone();
+            Arc::new(Changes { name: None, meta, extensions: DataMap::default() })
+        });
+        Arc::make_mut(changes)
     }
 
     /// The id of the job, the same in every attempt.
@@ -53,9 +74,10 @@ impl JobContext {
         self.inner.about.id
     }
 
-    /// The name of the job.
-    pub fn name(&self) -> &'static str {
-        self.inner.about.name
+    /// The name of the job, or what a layer put in its place.
+    pub fn name(&self) -> &str {
+        let changed = self.changes.as_ref().and_then(|changes| changes.name.as_deref());
+        changed.unwrap_or(self.inner.about.name)
     }
 
     /// The queue it came from.
@@ -88,14 +110,24 @@ impl JobContext {
         self.inner.about.deadline
     }
 
-    /// What the enqueuer attached under that key.
+    /// What the enqueuer, or a layer, attached under that key.
     pub fn meta(&self, key: &str) -> Option<&str> {
-        self.inner.about.meta.get(key).map(String::as_str)
+        self.meta_map().get(key).map(String::as_str)
     }
 
-    /// Everything the enqueuer attached.
+    /// Everything that the enqueuer and layers attached.
     pub fn all_meta(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.inner.about.meta.iter().map(|(key, value)| (key.as_str(), value.as_str()))
+        self.meta_map().iter().map(|(key, value)| (key.as_str(), value.as_str()))
+    }
+
+    fn meta_map(&self) -> &BTreeMap<String, String> {
+        self.changes.as_ref().map_or(&self.inner.about.meta, |changes| &changes.meta)
+    }
+
+    /// What a layer passed on with
+    /// [`Call::insert_extension`](crate::middleware::Call::insert_extension).
+    pub fn extension<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        self.changes.as_ref()?.extensions.get_ref()
     }
 
     /// Ends when the run is to stop: the lease is lost, or a shutdown's grace time is over. The
@@ -134,13 +166,13 @@ impl JobContext {
 /// Meta may be private to the app: only its keys are shown.
 impl fmt::Debug for JobContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let About { id, name, queue, attempt, meta, .. } = &self.inner.about;
+        let About { id, queue, attempt, .. } = &self.inner.about;
         f.debug_struct("JobContext")
             .field("id", id)
-            .field("name", name)
+            .field("name", &self.name())
             .field("queue", queue)
             .field("attempt", attempt)
-            .field("meta", &meta.keys())
+            .field("meta", &self.meta_map().keys())
             .finish_non_exhaustive()
     }
 }

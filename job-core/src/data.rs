@@ -80,20 +80,27 @@ impl fmt::Debug for DataKey {
 }
 
 /// One value a type.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct DataMap {
-    values: HashMap<TypeId, Box<dyn Any + Send + Sync>>,
+    /// Of each type an `Arc` of it, in another that does not know its type: the inner one may be
+    /// of a trait object.
+    values: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
 impl DataMap {
     /// Puts a value in; `false` if there was one of that type.
     pub(crate) fn insert<T: ?Sized + Send + Sync + 'static>(&mut self, shared: Arc<T>) -> bool {
-        self.values.insert(TypeId::of::<T>(), Box::new(shared)).is_none()
+        self.values.insert(TypeId::of::<T>(), Arc::new(shared)).is_none()
     }
 
     pub(crate) fn get<T: ?Sized + Send + Sync + 'static>(&self) -> Option<Data<T>> {
         let shared = self.values.get(&TypeId::of::<T>())?.downcast_ref::<Arc<T>>()?;
         Some(Data(Arc::clone(shared)))
+    }
+
+    pub(crate) fn get_ref<T: Send + Sync + 'static>(&self) -> Option<&T> {
+        let shared = self.values.get(&TypeId::of::<T>())?.downcast_ref::<Arc<T>>()?;
+        Some(shared)
     }
 
     pub(crate) fn holds(&self, key: DataKey) -> bool {

@@ -28,7 +28,9 @@
 //!   [`Data`], [`JobError`](struct@JobError), [`Backoff`]. For a message without its handler, or the
 //!   other way round: `#[job]` on a struct, [`handler`].
 //! - To enqueue them: [`Client`] and [`Enqueue`].
-//! - To run them: [`Worker`], [`Queue`], [`WorkerHandle`], [`Report`].
+//! - To run them: [`Worker`], [`Queue`], [`WorkerHandle`], [`Report`]; settings from files and the
+//!   environment: [`WorkerConfig`].
+//! - To wrap them, in any tower layer: [`middleware`].
 //! - To look after what failed: [`PoisonQueue`], from [`Client::poison`].
 //! - To write a backend: [`backend::Backend`], and the crate `job-conformance` to test it.
 //!
@@ -44,9 +46,11 @@ mod client;
 mod context;
 mod data;
 mod decide;
+pub mod duration;
 mod envelope;
 mod handler;
 mod job;
+pub mod middleware;
 mod name;
 mod outcome;
 mod pipeline;
@@ -68,9 +72,11 @@ pub use self::name::{InvalidQueueName, JobId, QueueName};
 pub use self::outcome::{JobError, Outcome, ResultExt};
 pub use self::pipeline::Call;
 pub use self::poison_reason::PoisonReason;
-pub use self::schedule::{Backoff, Jitter};
+pub use self::schedule::{Backoff, InvalidBackoff, Jitter};
 pub use self::worker::{
-    BuildError, Queue, Report, Worker, WorkerBuilder, WorkerError, WorkerHandle,
+    BuildError, ConfigError, Description, JobDescription, Queue, QueueConfig, QueueDescription,
+    RateLimit, Report, Worker, WorkerBuilder, WorkerConfig, WorkerDescription, WorkerError,
+    WorkerHandle,
 };
 #[cfg(feature = "macros")]
 pub use job_macros::{Job, JobError, handler, job};

@@ -1,8 +1,12 @@
 //! When a failed job is tried again: pure functions of the attempt number and a seedable random
 //! number generator.
 
+mod text;
+
 use std::fmt;
 use std::time::Duration;
+
+pub use self::text::InvalidBackoff;
 
 /// How long to wait before the next attempt.
 ///
@@ -102,6 +106,16 @@ impl Backoff {
 impl Default for Backoff {
     fn default() -> Self {
         Self::exponential(Duration::from_secs(5), Duration::from_secs(600))
+    }
+}
+
+impl Curve {
+    /// What the constructors give it.
+    fn usual_jitter(&self) -> Jitter {
+        match self {
+            Self::Exponential { .. } | Self::Linear { .. } => Jitter::Full,
+            Self::Fixed(_) | Self::Custom(_) => Jitter::None,
+        }
     }
 }
 

@@ -200,6 +200,20 @@ fn queue_names_are_checked_wherever_they_come_from() {
 }
 
 #[test]
+fn a_misspelled_queue_is_noticed() {
+    let given = || empty().register::<Mail>().data_arc::<dyn Mailer>(Arc::new(Smtp));
+    refused(
+        given().queue(Queue::new("mial")),
+        "queue `mial` is the queue of no job; did you mean `mail`, the queue of job `mail`, which \
+         is not served?",
+    );
+    // Calls may send jobs to any queue.
+    let others = given().queue(Queue::new("mail")).queue(Queue::new("mail2"));
+    assert_eq!(problems(others), Vec::<String>::new());
+    assert_eq!(problems(given().queue(Queue::new("urgent"))), Vec::<String>::new());
+}
+
+#[test]
 fn a_queue_is_set_up_once() {
     refused(
         plain().queue(Queue::new("work")).queue(Queue::new("work").concurrency(2)),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::lease::Lease;
 use super::rate::Ticket;
 use crate::decide::Message;
-use crate::pipeline::JobService;
+use crate::pipeline::Ready;
 
 /// A message that was received for a slot.
 #[derive(Debug)]
@@ -31,8 +31,8 @@ pub(crate) struct Item {
 /// What was reserved before a message was received, so that it can start at once.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    /// A clone of the stack that is ready for one call.
-    pub(crate) service: JobService,
+    /// Clones of the stacks that are ready for one call.
+    pub(crate) ready: Ready,
     /// The worker-wide permit, where there is a worker-wide limit.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
     /// The right to start, where there is a rate limit.
@@ -40,10 +40,7 @@ pub(crate) struct Reservation {
 }
 
 /// What a slot is to do next.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all are items, and a box would cost each one"
-)]
+#[allow(clippy::large_enum_variant, reason = "it is moved once; a box for each job costs more")]
 #[derive(Debug)]
 pub(crate) enum Turn<'a> {
     Run(Item),
@@ -184,13 +181,13 @@ mod tests {
         let now = Instant::now();
         let leases = Arc::new(Leases::new(std::time::Duration::from_secs(60)));
         let lease = leases.enter([receipt.clone()], now).remove(0);
-        let service = pipeline::stack();
+        let ready = Ready { worker: pipeline::worker_stack(&Default::default()), queue: None };
         Item {
             message: Message::split(Delivery::new(receipt, SystemTime::UNIX_EPOCH, "".into())).0,
             lease,
             server_now: SystemTime::UNIX_EPOCH,
             received_at: now,
-            reservation: Reservation { service, permit: None, ticket: None },
+            reservation: Reservation { ready, permit: None, ticket: None },
         }
     }
 

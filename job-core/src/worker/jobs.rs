@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::decide::{Known, Policy};
 use crate::handler::Registration;
+use crate::pipeline::JobService;
 
 /// The jobs that one queue of a worker runs, by all their names.
 #[derive(Debug, Default)]
@@ -13,21 +14,23 @@ pub(crate) struct JobTable {
 }
 
 /// One job, its options merged with those of queue and worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct JobEntry {
     pub(crate) registration: Registration,
     pub(crate) policy: Policy,
     pub(crate) timeout: Duration,
+    /// The stack of its own layers, if it has any.
+    pub(crate) stack: Option<JobService>,
 }
 
 impl JobTable {
     pub(crate) fn new(entries: impl IntoIterator<Item = JobEntry>) -> Self {
         let mut jobs = HashMap::new();
         for entry in entries {
-            jobs.insert(entry.registration.name, entry);
             for alias in entry.registration.aliases {
-                jobs.insert(alias, entry);
+                jobs.insert(*alias, entry.clone());
             }
+            jobs.insert(entry.registration.name, entry);
         }
         Self { jobs }
     }

@@ -5,10 +5,14 @@
 //! is settled in `settle`; what is to become of it is decided in [`decide`](crate::decide).
 
 mod builder;
+mod config;
+mod describe;
 mod feed;
 mod jobs;
 mod lease;
+mod plan;
 mod poll;
+mod problems;
 mod queue;
 mod rate;
 mod report;
@@ -27,10 +31,13 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, info, warn};
 
-use self::builder::Plan;
-pub use self::builder::{BuildError, WorkerBuilder};
+pub use self::builder::WorkerBuilder;
+pub use self::config::{ConfigError, QueueConfig, RateLimit, WorkerConfig};
+pub use self::describe::{Description, JobDescription, QueueDescription, WorkerDescription};
 use self::feed::Feed;
 use self::lease::{LeaseKeeper, Leases};
+use self::plan::{Plan, QueuePlan};
+pub use self::problems::BuildError;
 pub use self::queue::Queue;
 use self::rate::Rate;
 use self::report::Counters;
@@ -40,7 +47,6 @@ use self::shutdown::Shutdown;
 pub use self::shutdown::WorkerHandle;
 use self::slot::Slot;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
-use crate::pipeline::JobService;
 use crate::pipeline::catch_panic::catch;
 use crate::{Client, QueueName};
 
@@ -71,7 +77,6 @@ const CREATE_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Worker {
     plan: Plan,
-    stack: JobService,
     shutdown: Shutdown,
 }
 
@@ -82,8 +87,14 @@ impl Worker {
         WorkerBuilder::new(client)
     }
 
-    fn new(plan: Plan, stack: JobService) -> Self {
-        Self { plan, stack, shutdown: Shutdown::default() }
+    fn new(plan: Plan) -> Self {
+        Self { plan, shutdown: Shutdown::default() }
+    }
+
+    /// What the worker will do: its queues, its jobs, and all settings in effect. It prints as
+    /// tables and serializes as JSON.
+    pub fn describe(&self) -> &Description {
+        &self.plan.description
     }
 
     /// A handle to end the worker by.
@@ -124,7 +135,7 @@ impl Worker {
     /// # Errors
     /// As [`run`](Self::run).
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<Report, WorkerError> {
-        let Self { plan, stack, shutdown } = self;
+        let Self { plan, shutdown } = self;
         let counters = Arc::new(Counters::default());
         let grace = plan.grace;
         let mut signal = std::pin::pin!(signal);
@@ -134,7 +145,7 @@ impl Worker {
             () = &mut signal => return Ok(counters.report()),
         }
 
-        let queues = serve(plan, &stack, &shutdown, &counters);
+        let queues = serve(plan, &shutdown, &counters);
         let leases = queues.iter().map(|queue| Arc::clone(&queue.leases)).collect();
         // Both end with this future, however it ends.
         let mut keeper = JoinSet::new();
@@ -194,25 +205,20 @@ async fn outlive(slots: &mut JoinSet<()>) {
     }
 }
 
-fn serve(
-    plan: Plan,
-    stack: &JobService,
-    shutdown: &Shutdown,
-    counters: &Arc<Counters>,
-) -> Vec<Arc<Served>> {
-    let Plan { shared, queues, concurrency, grace, rules } = plan;
+fn serve(plan: Plan, shutdown: &Shutdown, counters: &Arc<Counters>) -> Vec<Arc<Served>> {
+    let Plan { shared, queues, concurrency, grace, rules, stack, .. } = plan;
     let permits = concurrency.map(|permits| Arc::new(Semaphore::new(permits)));
     let client = shared.client.clone();
-    let serve_one = |plan: builder::QueuePlan| {
+    let serve_one = |plan: QueuePlan| {
         let settings = &plan.settings;
         info!(
             queue = %plan.name,
             concurrency = settings.concurrency,
             jobs = ?plan.jobs.names(),
-            raw = settings.raw,
+            raw = plan.raw.as_ref().map(|job| job.registration.name),
             "serving a queue"
         );
-        let rate = settings.rate_limit.map(|(limit, per)| Arc::new(Rate::new(limit, per)));
+        let rate = settings.rate_limit.map(|rate| Arc::new(Rate::new(rate.limit, rate.per)));
         Arc::new(Served {
             rules,
             grace,

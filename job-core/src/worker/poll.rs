@@ -5,17 +5,17 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until, timeout};
-use tower_service::Service;
 use tracing::{debug, error, warn};
 
 use super::feed::{Item, Lead, Reservation};
 use super::rate::Ticket;
 use super::served::Served;
+use crate::BoxError;
 use crate::backend::{BackendError, Batch, ErrorKind, ReceiveRequest};
 use crate::decide::Message;
-use crate::pipeline::JobService;
+use crate::pipeline::{JobService, Ready, ready};
 
-/// The waits after failed receives double from the first to the second of these.
+/// The waits after failures in a row double from the first to the second of these.
 const FAILURE_WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
 impl Served {
@@ -35,6 +35,18 @@ impl Served {
                 biased;
                 () = self.shutdown.stop.cancelled() => return,
                 reserved = self.reserve(lead.wanted().min(self.capabilities.max_receive)) => reserved,
+            };
+            let reserved = match reserved {
+                Ok(reserved) => reserved,
+                Err(error) => {
+                    let wait = self.failed();
+                    error!(
+                        queue = %self.plan.name, error, ?wait,
+                        "a layer fails to become ready; no job of this queue starts until it is"
+                    );
+                    self.sleep_until(Instant::now() + wait).await;
+                    continue;
+                }
             };
             let sent_at = Instant::now();
             let request = ReceiveRequest::new(self.plan.name.clone())
@@ -77,7 +89,7 @@ impl Served {
     }
 
     /// Waits for one reservation, then takes as many more as there are at once, `most` in all.
-    async fn reserve(&self, most: usize) -> Vec<Reservation> {
+    async fn reserve(&self, most: usize) -> Result<Vec<Reservation>, BoxError> {
         let mut tickets = match &self.rate {
             Some(rate) => rate.tickets(most).await.into_iter().map(Some).collect(),
             None => std::iter::repeat_with(|| None).take(most).collect::<Vec<_>>(),
@@ -85,34 +97,33 @@ impl Served {
         let mut reserved = Vec::with_capacity(most);
         while let Some(ticket) = tickets.pop() {
             if reserved.is_empty() {
-                reserved.push(self.reserve_one(ticket).await);
+                reserved.push(self.reserve_one(ticket).await?);
                 continue;
             }
             let mut more = std::pin::pin!(self.reserve_one(ticket));
             match poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx))).await {
-                Poll::Ready(reservation) => reserved.push(reservation),
-                Poll::Pending => break,
+                Poll::Ready(Ok(reservation)) => reserved.push(reservation),
+                Poll::Ready(Err(_)) | Poll::Pending => break,
             }
         }
-        reserved
+        Ok(reserved)
     }
 
-    async fn reserve_one(&self, ticket: Option<Ticket>) -> Reservation {
+    /// From what is this queue's own to what all share: whoever waits for one thing holds only
+    /// what fewer others could use. A queue that waits long for a layer of its own takes nothing
+    /// from the rest.
+    async fn reserve_one(&self, ticket: Option<Ticket>) -> Result<Reservation, BoxError> {
+        let queue = match &self.plan.stack {
+            None => None,
+            Some(stack) => Some(ready(stack.clone()).await?),
+        };
         let permit = match &self.permits {
             None => None,
             Some(permits) => permits.clone().acquire_owned().await.ok(),
         };
-        loop {
-            let spare = self.services().pop();
-            let mut service = spare.unwrap_or_else(|| self.stack.clone());
-            match poll_fn(|cx| service.poll_ready(cx)).await {
-                Ok(()) => return Reservation { service, permit, ticket },
-                Err(error) => {
-                    error!(queue = %self.plan.name, error, "a layer fails to become ready");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        }
+        let spare = self.services().pop();
+        let worker = ready(spare.unwrap_or_else(|| self.stack.clone())).await?;
+        Ok(Reservation { ready: Ready { worker, queue }, permit, ticket })
     }
 
     /// Keeps a service for the next job once it has been called.
@@ -173,19 +184,22 @@ impl Served {
 
     async fn receive_failed(&self, error: &BackendError) {
         let queue = &self.plan.name;
-        let wait = {
-            let mut pace = self.pace();
-            pace.failures = pace.failures.saturating_add(1);
-            let (first, longest) = FAILURE_WAITS;
-            let doubled = first.saturating_mul(1 << (pace.failures - 1).min(16)).min(longest);
-            let wait = doubled.mul_f64(0.8 + 0.4 * pace.rng.f64());
-            error.retry_after().map_or(wait, |after| after.max(wait))
-        };
+        let wait = self.failed();
+        let wait = error.retry_after().map_or(wait, |after| after.max(wait));
         match error.kind() {
             ErrorKind::Throttled => debug!(%queue, %error, ?wait, "receiving is throttled"),
             kind if error.is_retryable() => warn!(%queue, ?kind, %error, ?wait, "receiving failed"),
             _ => error!(%queue, %error, ?wait, "receiving failed; jobs of this queue do not run"),
         }
         self.sleep_until(Instant::now() + wait).await;
+    }
+
+    /// How long to wait after one more failure.
+    fn failed(&self) -> Duration {
+        let mut pace = self.pace();
+        pace.failures = pace.failures.saturating_add(1);
+        let (first, longest) = FAILURE_WAITS;
+        let doubled = first.saturating_mul(1 << (pace.failures - 1).min(16)).min(longest);
+        doubled.mul_f64(0.8 + 0.4 * pace.rng.f64())
     }
 }

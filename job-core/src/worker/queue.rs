@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::config::{QueueConfig, RateLimit};
+use crate::pipeline::{JobLayer, Layers};
 use crate::{Backoff, Handler};
 
 /// How a worker serves one queue.
@@ -15,18 +17,15 @@ use crate::{Backoff, Handler};
 ///
 /// Whatever is wrong with the settings is an error of
 /// [`WorkerBuilder::build`](crate::WorkerBuilder::build), never of a running worker.
+///
+/// What is not set comes from the worker's [config](crate::WorkerBuilder::config), if that says
+/// anything of this queue, and else is the default.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    pub(crate) name: String,
-    pub(crate) concurrency: usize,
-    pub(crate) rate_limit: Option<(u32, Duration)>,
-    pub(crate) lease: Duration,
-    pub(crate) min_poll: Duration,
-    pub(crate) max_poll: Duration,
-    pub(crate) max_attempts: Option<u32>,
-    pub(crate) backoff: Option<Backoff>,
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) raw: Option<&'static str>,
+    pub(super) name: String,
+    pub(super) config: QueueConfig,
+    pub(super) raw: Option<&'static str>,
+    pub(super) layers: Layers,
 }
 
 impl Queue {
@@ -34,22 +33,16 @@ impl Queue {
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            concurrency: 16,
-            rate_limit: None,
-            lease: Duration::from_secs(60),
-            min_poll: Duration::from_millis(100),
-            max_poll: Duration::from_secs(5),
-            max_attempts: None,
-            backoff: None,
-            timeout: None,
+            config: QueueConfig::default(),
             raw: None,
+            layers: Layers::default(),
         }
     }
 
     /// How many of its jobs run at once in this worker; 16 by default. 1 means one at a time.
     #[must_use]
     pub fn concurrency(mut self, concurrency: usize) -> Self {
-        self.concurrency = concurrency;
+        self.config.concurrency = Some(concurrency);
         self
     }
 
@@ -57,7 +50,7 @@ impl Queue {
     /// No limit by default.
     #[must_use]
     pub fn rate_limit(mut self, limit: u32, per: Duration) -> Self {
-        self.rate_limit = Some((limit, per));
+        self.config.rate_limit = Some(RateLimit { limit, per });
         self
     }
 
@@ -66,7 +59,7 @@ impl Queue {
     /// that died wait until another takes them.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
-        self.lease = lease;
+        self.config.lease = Some(lease);
         self
     }
 
@@ -74,35 +67,35 @@ impl Queue {
     /// doubles the wait, up to [`max_poll`](Self::max_poll).
     #[must_use]
     pub fn min_poll(mut self, min_poll: Duration) -> Self {
-        self.min_poll = min_poll;
+        self.config.min_poll = Some(min_poll);
         self
     }
 
     /// The longest wait between two receives of an idle queue; 5 s by default.
     #[must_use]
     pub fn max_poll(mut self, max_poll: Duration) -> Self {
-        self.max_poll = max_poll;
+        self.config.max_poll = Some(max_poll);
         self
     }
 
     /// How often jobs that say nothing themselves are tried.
     #[must_use]
     pub fn max_attempts(mut self, max_attempts: u32) -> Self {
-        self.max_attempts = Some(max_attempts);
+        self.config.max_attempts = Some(max_attempts);
         self
     }
 
     /// How long jobs that say nothing themselves wait between attempts.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.backoff = Some(backoff);
+        self.config.backoff = Some(backoff);
         self
     }
 
     /// How long an attempt of jobs that say nothing themselves may take.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
+        self.config.timeout = Some(timeout);
         self
     }
 
@@ -117,4 +110,45 @@ impl Queue {
         self.raw = Some(<H::Job as crate::Job>::NAME);
         self
     }
+
+    /// Puts a tower layer around every job of this queue, inside the layers of the worker. The
+    /// first that is added is the outermost. While it is not ready, nothing is received from this
+    /// queue. See [`middleware`](crate::middleware).
+    ///
+    /// ```
+    /// use job_core::Queue;
+    /// use tower::limit::GlobalConcurrencyLimitLayer;
+    ///
+    /// // Both use one account, which takes 10 requests at a time.
+    /// let account = GlobalConcurrencyLimitLayer::new(10);
+    /// let mail = Queue::new("mail").layer(account.clone());
+    /// let news = Queue::new("news").layer(account);
+    /// ```
+    #[must_use]
+    pub fn layer(mut self, layer: impl JobLayer) -> Self {
+        self.layers.add(layer);
+        self
+    }
+
+    /// Its settings, defaults filled in.
+    pub(super) fn settings(&self) -> Settings {
+        let config = &self.config;
+        Settings {
+            concurrency: config.concurrency.unwrap_or(16),
+            rate_limit: config.rate_limit,
+            lease: config.lease.unwrap_or(Duration::from_secs(60)),
+            min_poll: config.min_poll.unwrap_or(Duration::from_millis(100)),
+            max_poll: config.max_poll.unwrap_or(Duration::from_secs(5)),
+        }
+    }
+}
+
+/// The settings of a queue in effect.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) concurrency: usize,
+    pub(crate) rate_limit: Option<RateLimit>,
+    pub(crate) lease: Duration,
+    pub(crate) min_poll: Duration,
+    pub(crate) max_poll: Duration,
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
-use super::builder::QueuePlan;
 use super::feed::Feed;
 use super::lease::Leases;
+use super::plan::QueuePlan;
 use super::rate::Rate;
 use super::report::Counters;
 use super::shutdown::Shutdown;

@@ -8,7 +8,6 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, timeout};
-use tower_service::Service;
 use tracing::{debug, error, info, warn};
 
 use super::feed::{Item, Reservation, Turn};
@@ -21,9 +20,8 @@ use crate::backend::MessageId;
 use crate::context::About;
 use crate::decide::{self, Admission, Gone, Message, Refusal, Rules, Seen, Settlement, raw};
 use crate::envelope::Envelope;
-use crate::handler::Prepared;
 use crate::pipeline::catch_panic::{Panicked, catch, speakable};
-use crate::pipeline::{Call, JobService};
+use crate::pipeline::{Call, Ready};
 use crate::{Args, BoxError, JobContext, JobId, Outcome, PoisonReason};
 
 /// How many finished messages are deleted in one request, where the backend takes several.
@@ -147,12 +145,12 @@ impl Slot {
             self.finish(lease, &message).await;
             return;
         }
-        let Reservation { service, permit, ticket } = reservation;
+        let Reservation { ready, permit, ticket } = reservation;
         let (served, message) = (&*served, &message);
         let run = Run { slot: self, served, message, seen, received_at, lease, ticket };
         match &served.plan.raw {
-            Some(job) => run.raw(job, service).await,
-            None => run.enveloped(service).await,
+            Some(job) => run.raw(job, ready).await,
+            None => run.enveloped(ready).await,
         }
         drop(permit);
     }
@@ -194,7 +192,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    async fn enveloped(mut self, service: JobService) {
+    async fn enveloped(mut self, ready: Ready) {
         let Self { served, message, seen, .. } = self;
         if served.shutdown.is_stopping() {
             return self.give_back_unstarted().await;
@@ -242,7 +240,7 @@ impl Run<'_> {
             meta: envelope.meta.clone(),
         };
         let (id, attempt) = (start.id, start.attempt);
-        let ran = self.start(&start, service).await;
+        let ran = self.start(&start, ready).await;
         let seen = Seen { now: self.now(), ..seen };
         let verbatim = &message.body;
         let rng = &mut self.slot.rng;
@@ -266,13 +264,14 @@ impl Run<'_> {
             }
         };
         self.log(job, id, attempt, &ran, &settlement);
-        let settled = self.settle(settlement).await;
-        if marked && matches!(settled, Err(Unsettled::Failed)) {
+        if let Err(Unsettled::Failed) = self.settle(settlement).await
+            && marked
+        {
             served.survived().remember(seen.message_id, seen.count);
         }
     }
 
-    async fn raw(mut self, job: &JobEntry, service: JobService) {
+    async fn raw(mut self, job: &JobEntry, ready: Ready) {
         let Self { served, message, seen, .. } = self;
         let (name, policy) = (job.registration.name, job.policy);
         let capabilities = &served.capabilities;
@@ -297,7 +296,7 @@ impl Run<'_> {
             meta: Default::default(),
         });
         let ran = match &start {
-            Ok(start) => self.start(start, service).await,
+            Ok(start) => self.start(start, ready).await,
             Err(_) => Ran::Misfit("the message is not UTF-8 text".to_owned()),
         };
         let seen = Seen { now: self.now(), ..seen };
@@ -316,7 +315,7 @@ impl Run<'_> {
     }
 
     /// Decodes the args and runs the job.
-    async fn start(&mut self, start: &Start<'_>, service: JobService) -> Ran {
+    async fn start(&mut self, start: &Start<'_>, ready: Ready) -> Ran {
         let prepared =
             match catch_unwind(AssertUnwindSafe(|| (start.job.registration.decode)(start.args))) {
                 Ok(Ok(prepared)) => prepared,
@@ -347,19 +346,15 @@ impl Run<'_> {
             meta: start.meta.clone(),
         };
         let context = JobContext::new(about, Arc::clone(&self.served.shared));
-        self.execute(context, prepared, service).await
+        let call = Call::new(context.clone(), prepared, start.job.stack.clone());
+        self.execute(context, call, ready).await
     }
 
-    async fn execute(
-        &mut self,
-        context: JobContext,
-        prepared: Prepared,
-        mut service: JobService,
-    ) -> Ran {
+    async fn execute(&mut self, context: JobContext, call: Call, mut ready: Ready) -> Ran {
         let served = self.served;
         let guard = served.counters.run();
-        let mut running = service.call(Call::new(context.clone(), prepared));
-        served.reuse(service);
+        let mut running = call.go(&mut ready);
+        served.reuse(ready.worker);
         // Most jobs that wait for nothing are done with the first poll: for them no timer is set,
         // no token made, and their delete may wait for company.
         if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await {
