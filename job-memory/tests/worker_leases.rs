@@ -593,3 +593,54 @@ async fn a_panicking_backend_leaves_the_slots_alive() {
     assert!(!worker.is_finished());
     assert_eq!(worker.stop().await.completed(), 1);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_the_move_to_poison_only_costs_a_lease() {
+    let spy = spied().await;
+    put(&spy, WORK, "rubbish").await;
+    spy.rule(|request| match request.op {
+        Op::Send if request.nth == 1 => Fate::Panic,
+        _ => Fate::Pass,
+    });
+    let (script, _heard) = obedient();
+    let worker = Running::new(builder(spy.clone(), script).queue(queue()));
+    let begin = Instant::now();
+    drained(&spy, WORK).await;
+    assert!(begin.elapsed() <= LEASE + 10 * SECOND, "{:?}", begin.elapsed());
+    assert_eq!(only(poisoned(&spy).await)["poison"]["reason"], "undecodable");
+    worker.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_done_is_not_run_again_because_its_delete_panicked() {
+    let spy = spied().await;
+    let (script, mut heard) = obedient();
+    put_jobs(&spy, ["a", "b", "c"]).await;
+    spy.rule(|request| match request.op {
+        Op::Delete if request.nth == 1 => Fate::Panic,
+        _ => Fate::Pass,
+    });
+    let worker = Running::new(builder(spy.clone(), script).queue(queue().concurrency(1)));
+    let begin = Instant::now();
+    drained(&spy, WORK).await;
+    assert!(begin.elapsed() <= LEASE + 10 * SECOND, "{:?}", begin.elapsed());
+    heard.take(3).await;
+    heard.nothing();
+    assert_eq!(worker.stop().await.started(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_receive_that_is_never_answered_does_not_stop_its_queue() {
+    let spy = spied().await;
+    let (script, mut heard) = obedient();
+    put_jobs(&spy, ["a"]).await;
+    spy.rule(|request| match request.op {
+        Op::Receive if request.nth == 1 => Fate::Hang,
+        _ => Fate::Pass,
+    });
+    let worker = Running::new(builder(spy.clone(), script).queue(queue()));
+    let run = heard.next().await;
+    assert!(run.at <= LEASE, "{run:?}");
+    drained(&spy, WORK).await;
+    assert_eq!(worker.stop().await.completed(), 1);
+}
