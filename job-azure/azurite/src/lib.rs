@@ -1,0 +1,1 @@
+//! Starts Azurite, the storage emulator, for tests and examples.

@@ -1,0 +1,1 @@
+//! Azure Queue Storage in the process, with faults on request, for tests.

@@ -1,0 +1,1 @@
+//! Azure Queue Storage for background jobs.
