@@ -109,6 +109,16 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Errors: [`ErrorKind::Unauthorized`] where this identity may not create queues.
     async fn create_queue(&self, queue: &QueueName, spec: &QueueSpec) -> Result<(), BackendError>;
 
+    /// Whether these credentials let a worker serve the queue, as far as that shows without taking
+    /// a message. A worker asks once, when it starts, and does not start if they do not.
+    ///
+    /// The default is that they do. Errors: [`ErrorKind::Unauthorized`] if they do not; any other
+    /// error leaves it open.
+    async fn check_access(&self, queue: &QueueName) -> Result<(), BackendError> {
+        let _ = queue;
+        Ok(())
+    }
+
     /// Puts messages on a queue, at most [`Capabilities::max_send`] at once.
     ///
     /// Guarantees: an `Ok` item is stored durably by the service's own measure. Not idempotent:

@@ -56,6 +56,10 @@ const LAST_MOMENTS: Duration = Duration::from_millis(1500);
 /// How long to wait for an answer when a queue is made.
 const CREATE_LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a queue may resist being made before the worker ends with an error. Whatever started
+/// it starts it again, and sees that something is wrong.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
 /// Runs jobs.
 ///
 /// ```no_run
@@ -251,12 +255,29 @@ async fn create_queues(plan: &Plan) -> Result<(), WorkerError> {
         for name in [&queue.name, &queue.poison] {
             create_queue(plan, name, &spec).await?;
         }
+        check_access(plan, &queue.name).await?;
     }
     Ok(())
 }
 
+/// Ends a worker at its start that could only ever be refused.
+async fn check_access(plan: &Plan, name: &QueueName) -> Result<(), WorkerError> {
+    let checked = plan.shared.client.backend().check_access(name);
+    match timeout(CREATE_LIMIT, checked).await {
+        Ok(Err(error)) if error.kind() == ErrorKind::Unauthorized => {
+            Err(WorkerError::Denied { queue: name.clone(), source: error })
+        }
+        Ok(Err(error)) => {
+            warn!(queue = %name, %error, "cannot tell whether the queue may be served; going on");
+            Ok(())
+        }
+        Ok(Ok(())) | Err(_) => Ok(()),
+    }
+}
+
 async fn create_queue(plan: &Plan, name: &QueueName, spec: &QueueSpec) -> Result<(), WorkerError> {
     let mut wait = Duration::from_millis(250);
+    let give_up = Instant::now() + START_LIMIT;
     loop {
         let created = plan.shared.client.backend().create_queue(name, spec);
         let created = timeout(CREATE_LIMIT, created).await;
@@ -268,11 +289,12 @@ async fn create_queue(plan: &Plan, name: &QueueName, spec: &QueueSpec) -> Result
             warn!(queue = %name, %error, "may not create the queue; going on as if it were there");
             return Ok(());
         }
-        if !error.is_retryable() {
+        let pause = error.retry_after().map_or(wait, |after| after.max(wait));
+        if !error.is_retryable() || Instant::now() + pause > give_up {
             return Err(WorkerError::Queue { queue: name.clone(), source: error });
         }
-        warn!(queue = %name, %error, ?wait, "creating the queue failed; trying again");
-        sleep(error.retry_after().map_or(wait, |after| after.max(wait))).await;
+        warn!(queue = %name, %error, ?pause, "creating the queue failed; trying again");
+        sleep(pause).await;
         wait = (wait * 2).min(Duration::from_secs(10));
     }
 }
@@ -284,6 +306,14 @@ pub enum WorkerError {
     /// A queue can be neither found nor made.
     #[error("queue `{queue}` can be neither found nor created; check the backend's settings")]
     Queue {
+        /// Which.
+        queue: QueueName,
+        /// Why.
+        source: BackendError,
+    },
+    /// The credentials do not let a worker serve a queue.
+    #[error("queue `{queue}` may not be served with these credentials")]
+    Denied {
         /// Which.
         queue: QueueName,
         /// Why.

@@ -112,7 +112,10 @@ async fn renew(backend: Arc<dyn Backend>, mut due: InFlight) {
         {
             match result {
                 Ok(renewed) => leases.book().renewed(key, renewed, sent_at, leases.lease),
-                Err(error) if error.kind() == ErrorKind::LeaseLost && !uncertain => {
+                Err(error)
+                    if error.kind() == ErrorKind::LeaseLost
+                        && !(uncertain || error.outcome_unknown()) =>
+                {
                     debug!(message_id = %receipt.message_id(), "lease lost");
                     leases.book().lose(key);
                 }
