@@ -166,6 +166,11 @@ impl Account {
         url
     }
 
+    /// Whether the service is on this machine.
+    pub(crate) fn is_local(&self) -> bool {
+        endpoint::is_loopback(&self.endpoint)
+    }
+
     pub(crate) fn credentials(&self) -> &Credentials {
         &self.credentials
     }

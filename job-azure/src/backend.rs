@@ -108,7 +108,7 @@ impl AzureBackend {
         account: Account,
         settings: Settings,
     ) -> Result<Self, SettingsError> {
-        let transport = wire::transport(account.credentials(), settings.connect()?);
+        let transport = wire::transport(account.credentials(), settings.connect(&account)?);
         Ok(Self {
             inner: Arc::new(Inner {
                 account,

@@ -21,7 +21,8 @@ pub(crate) fn require_tls(url: &Url) -> Result<(), AccountError> {
     if url.scheme() == "https" || is_loopback(url) { Ok(()) } else { Err(AccountError::Insecure) }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether the host is this machine.
+pub(crate) fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let address = host.trim_start_matches('[').trim_end_matches(']');
     match address.parse::<std::net::IpAddr>() {

@@ -26,6 +26,7 @@ pub(crate) struct Settings {
     pub(crate) connect_timeout: Duration,
     pub(crate) limits: Limits,
     pub(crate) idle_connections: usize,
+    pub(crate) idle_timeout: Option<Duration>,
     pub(crate) http: Option<Arc<dyn HttpClient>>,
 }
 
@@ -37,6 +38,7 @@ impl Default for Settings {
             connect_timeout: Duration::from_secs(3),
             limits: Limits { request: Duration::from_secs(5), operation: Duration::from_secs(12) },
             idle_connections: 256,
+            idle_timeout: None,
             http: None,
         }
     }
@@ -103,6 +105,14 @@ impl AzureBackendBuilder {
         self
     }
 
+    /// How long an idle connection is kept; 60 s by default, 3 s on this machine, where emulators
+    /// drop theirs after 5. Keep it below what the service or a firewall allows: a connection that
+    /// is dropped just as it is used costs a request.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.settings.idle_timeout = Some(limit);
+        self
+    }
+
     /// Sends requests with a client of your own: a proxy, other certificates, a fake for tests.
     /// Connection settings are then its affair, and the lease keeper shares it. It sees the
     /// credentials of every request.
@@ -138,13 +148,18 @@ fn is_date(text: &str) -> bool {
 
 impl Settings {
     /// A client with connections of its own.
-    pub(crate) fn connect(&self) -> Result<Arc<dyn HttpClient>, SettingsError> {
+    pub(crate) fn connect(&self, account: &Account) -> Result<Arc<dyn HttpClient>, SettingsError> {
         if let Some(http) = &self.http {
             return Ok(Arc::clone(http));
         }
+        let idle_timeout = self.idle_timeout.unwrap_or(match account.is_local() {
+            true => Duration::from_secs(3),
+            false => Duration::from_secs(60),
+        });
         let client = reqwest::Client::builder()
             .connect_timeout(self.connect_timeout)
             .pool_max_idle_per_host(self.idle_connections)
+            .pool_idle_timeout(idle_timeout)
             .tcp_nodelay(true)
             .redirect(reqwest::redirect::Policy::none())
             .build()
@@ -161,6 +176,7 @@ impl fmt::Debug for Settings {
             .field("connect_timeout", &self.connect_timeout)
             .field("limits", &self.limits)
             .field("idle_connections", &self.idle_connections)
+            .field("idle_timeout", &self.idle_timeout)
             .finish_non_exhaustive()
     }
 }

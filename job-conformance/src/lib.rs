@@ -22,6 +22,6 @@ mod topics;
 pub use self::case::Case;
 pub use self::fixture::Fixture;
 pub use self::harness::Harness;
-pub use self::run::{Outcome, Report, check, list_skips, run};
+pub use self::run::{Outcome, Report, check, list_skips, run, run_side_by_side};
 
 __for_each_case! { __collect! () }

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io::Write as _;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use crate::case::Case;
 use crate::cases;
 use crate::fixture::Fixture;
@@ -108,6 +110,44 @@ pub async fn run(setup: impl AsyncFn() -> Harness) -> Report {
             Outcome::Failed(message) => report.failed.push((case.name, message)),
         }
     }
+    report
+}
+
+/// Runs every case, `at_once` of them side by side, on one harness.
+///
+/// For a service on the real clock, where a case mostly waits for leases to end: the whole suite
+/// takes as long as a few of its cases. Prints each case and what came of it, past the capture of
+/// test output.
+pub async fn run_side_by_side(place: &str, at_once: usize, harness: &Harness) -> Report {
+    let mut running = JoinSet::new();
+    let mut waiting = cases().into_iter();
+    let mut report = Report::default();
+    let mut text = format!("{place}: {} cases\n", waiting.len());
+    loop {
+        while running.len() < at_once.max(1) {
+            let Some(case) = waiting.next() else { break };
+            let harness = harness.clone();
+            running.spawn(async move { (case.name, case.run(&harness).await) });
+        }
+        let Some(ended) = running.join_next().await else { break };
+        let (name, outcome) = ended.expect("a case's panic is caught");
+        match outcome {
+            Outcome::Passed => {
+                text.push_str(&format!("  passed {name}\n"));
+                report.passed.push(name);
+            }
+            Outcome::Skipped(reason) => {
+                text.push_str(&format!("  skipped {name}: {reason}\n"));
+                report.skipped.push((name, reason));
+            }
+            Outcome::Failed(message) => {
+                text.push_str(&format!("  FAILED {name}: {message}\n"));
+                report.failed.push((name, message));
+            }
+        }
+    }
+    // A closed stderr is no reason to fail.
+    let _ = std::io::stderr().write_all(text.as_bytes());
     report
 }
 
