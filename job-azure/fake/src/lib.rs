@@ -50,7 +50,6 @@
 //! | too many requests a second: 503 | [`ceiling`](FakeService::ceiling) |
 //! | wrong credentials: 401 or 403 | [`require`](FakeService::require) |
 
-
 mod access;
 mod call;
 mod ceiling;
