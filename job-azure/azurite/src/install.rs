@@ -59,6 +59,7 @@ pub(crate) fn run(
     let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
     Err(AzuriteError::Install {
         command: format!("{program} {}", args.join(" ")),
+        advice,
         output: stdout + &String::from_utf8_lossy(&output.stderr),
     })
 }
