@@ -1,6 +1,5 @@
 //! Python and the packages that run on it.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,16 +38,13 @@ pub(crate) fn spawn_error(error: io::Error) -> AzuriteError {
 fn packages() -> Result<PathBuf, AzuriteError> {
     // The environment is bound to the Python that it was made with.
     let version = install::run(Command::new(PYTHON).arg("--version"), PYTHON, ADVICE)?;
-    install::once("python", &[&version, REQUIREMENTS], |dir| {
-        let requirements = dir.join("requirements.txt");
-        fs::write(&requirements, REQUIREMENTS)
-            .map_err(AzuriteError::io(format!("write {}", requirements.display())))?;
-        install::run(Command::new(PYTHON).args(["-m", "venv"]).arg(dir), PYTHON, ADVICE)?;
-        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
-        let mut install = Command::new(interpreter(dir));
-        install.args(pip).args(["--no-input", "--require-hashes", "-r"]).arg(&requirements);
-        install::run(&mut install, PYTHON, ADVICE)?;
-        Ok(())
+    install::once("python", &[&version, REQUIREMENTS], |folder| {
+        folder.write("requirements.txt", REQUIREMENTS)?;
+        folder.run(Command::new(PYTHON).args(["-m", "venv", "."]), PYTHON, ADVICE)?;
+        let mut pip = Command::new(interpreter(folder.dir));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        pip.args(["--no-input", "--require-hashes", "-r", "requirements.txt"]);
+        folder.run(&mut pip, PYTHON, ADVICE)
     })
 }
 
