@@ -23,10 +23,15 @@ pub enum AzuriteError {
         advice: &'static str,
     },
     /// The packages could not be installed.
-    #[error("`{command}` failed; it needs the network once. It printed:\n{output}")]
+    #[error(
+        "`{command}` failed. The first use needs the network. If that is not it, {advice}. It \
+         printed:\n{output}"
+    )]
     Install {
         /// The command that failed.
         command: String,
+        /// What to install.
+        advice: &'static str,
         /// What it printed.
         output: String,
     },
@@ -44,6 +49,20 @@ pub enum AzuriteError {
     Url {
         /// What it is.
         found: String,
+    },
+    /// A foreign client, or the service, refuses.
+    #[error("{operation} with the client for {client}: {} {message}", code.as_deref().unwrap_or("failed:"))]
+    Foreign {
+        /// `python` or `node`.
+        client: &'static str,
+        /// What was asked for.
+        operation: String,
+        /// The status of the service's answer.
+        status: Option<u16>,
+        /// The service's name for what is wrong.
+        code: Option<String>,
+        /// The client's own message.
+        message: String,
     },
     /// A file or a process could not be used.
     #[error("cannot {what}: {source}")]

@@ -17,7 +17,7 @@ const STAMP: &str = ".installed";
 pub(crate) fn once(
     kind: &str,
     inputs: &[&str],
-    fill: impl FnOnce(&Path) -> Result<(), AzuriteError>,
+    fill: impl FnOnce(&Filling<'_>) -> Result<(), AzuriteError>,
 ) -> Result<PathBuf, AzuriteError> {
     // The hash changes with the compiler, at worst; then all is installed again.
     let mut hasher = DefaultHasher::new();
@@ -30,7 +30,7 @@ pub(crate) fn once(
 
     let told = || AzuriteError::io(format!("write to {}", dir.display()));
     fs::create_dir_all(&base).map_err(told())?;
-    // Freed by the system when this process ends, however it does.
+    // Freed by the system when its last holder ends, however it does.
     let lock = File::create(dir.with_extension("lock")).map_err(told())?;
     fs4::FileExt::lock(&lock).map_err(told())?;
     if dir.join(STAMP).exists() {
@@ -40,9 +40,35 @@ pub(crate) fn once(
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(told()(error)),
         _ => fs::create_dir_all(&dir).map_err(told())?,
     }
-    fill(&dir)?;
+    fill(&Filling { dir: &dir, lock: &lock })?;
     fs::write(dir.join(STAMP), "").map_err(told())?;
     Ok(dir)
+}
+
+/// A folder while it is being filled.
+pub(crate) struct Filling<'a> {
+    pub(crate) dir: &'a Path,
+    lock: &'a File,
+}
+
+impl Filling<'_> {
+    /// [`run`] in the folder.
+    pub(crate) fn run(
+        &self,
+        command: &mut Command,
+        program: &'static str,
+        advice: &'static str,
+    ) -> Result<(), AzuriteError> {
+        // It holds the lock as well, so that nobody else begins while it outlives this process.
+        let lock = self.lock.try_clone().map_err(AzuriteError::io("share a lock"))?;
+        run(command.current_dir(self.dir).stdin(lock), program, advice).map(drop)
+    }
+
+    /// Writes a file into the folder.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), AzuriteError> {
+        let file = self.dir.join(name);
+        fs::write(&file, text).map_err(AzuriteError::io(format!("write {}", file.display())))
+    }
 }
 
 /// Runs a command to its end and returns what it printed to stdout.
@@ -59,6 +85,7 @@ pub(crate) fn run(
     let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
     Err(AzuriteError::Install {
         command: format!("{program} {}", args.join(" ")),
+        advice,
         output: stdout + &String::from_utf8_lossy(&output.stderr),
     })
 }

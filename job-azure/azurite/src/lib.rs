@@ -16,12 +16,18 @@
 //! # Ok::<(), job_azurite::AzuriteError>(())
 //! ```
 //!
+//! [`Foreign`] clients, Python's and JavaScript's own, send to it and read from it.
+//!
 //! By hand, on a port of your choice: `cargo run -p job-azurite -- 10001`.
 
 mod error;
+mod foreign;
 mod install;
 mod node;
+mod python;
 mod server;
+pub mod vectors;
 
 pub use error::AzuriteError;
+pub use foreign::{Encoding, Foreign, ForeignMessage};
 pub use server::Azurite;

@@ -1,6 +1,6 @@
 //! Node and the npm packages that run on it.
 
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -26,7 +26,7 @@ pub(crate) fn script(name: &str) -> Result<Command, AzuriteError> {
 }
 
 /// Why node did not start.
-pub(crate) fn spawn_error(error: std::io::Error) -> AzuriteError {
+pub(crate) fn spawn_error(error: io::Error) -> AzuriteError {
     install::spawn_error(error, "node", ADVICE)
 }
 
@@ -44,17 +44,14 @@ fn major(version: &str) -> Option<u32> {
 }
 
 fn packages() -> Result<PathBuf, AzuriteError> {
-    install::once("npm", &[PACKAGE, LOCK], |dir| {
-        for (name, text) in [("package.json", PACKAGE), ("package-lock.json", LOCK)] {
-            let told = AzuriteError::io(format!("write {name} to {}", dir.display()));
-            fs::write(dir.join(name), text).map_err(told)?;
-        }
+    install::once("npm", &[PACKAGE, LOCK], |folder| {
+        folder.write("package.json", PACKAGE)?;
+        folder.write("package-lock.json", LOCK)?;
         // On Windows it is a script, which must be called by its full name.
         let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
         // No package that is used here needs its install script.
         let args = ["ci", "--no-audit", "--no-fund", "--ignore-scripts"];
-        install::run(Command::new(npm).args(args).current_dir(dir), "npm", ADVICE)?;
-        Ok(())
+        folder.run(Command::new(npm).args(args), "npm", ADVICE)
     })
 }
 

@@ -115,7 +115,7 @@ impl Azurite {
         self.url.rsplit('/').next().unwrap_or_default()
     }
 
-    /// The account's key, in base64. It is Azurite's built-in one and no secret.
+    /// The account's key, in base64: Azurite's built-in one, and no secret.
     pub fn key(&self) -> &str {
         KEY
     }
