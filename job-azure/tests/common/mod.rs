@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use job_azure::{Account, AzureBackend};
 use job_azure_fake::FakeService;
-use job_core::backend::Backend;
 use job_core::{
     Client, Data, JobContext, JobError, Queue, QueueName, Report, Worker, WorkerBuilder,
     WorkerError, WorkerHandle,
@@ -114,7 +113,9 @@ impl Running {
 /// Waits until the queue is empty, hidden messages included.
 pub async fn drained(service: &FakeService, queue: &str) {
     let empty = service.wait_until(|service| service.depth(queue) == 0);
-    timeout(7 * DAY, empty).await.expect("the queue should drain");
+    if timeout(7 * DAY, empty).await.is_err() {
+        panic!("{queue} should drain; it holds {:?}", service.texts(queue));
+    }
 }
 
 pub async fn create_queues(client: &Client) {

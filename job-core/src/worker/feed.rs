@@ -51,6 +51,8 @@ pub(crate) enum Turn<'a> {
 pub(crate) struct Feed {
     state: Mutex<State>,
     changed: Notify,
+    /// Slots became idle while a leader waits for them.
+    gathered: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +61,8 @@ struct State {
     led: bool,
     /// Slots that wait for something to run.
     idle: usize,
+    /// With how many idle slots the leader is to be told.
+    gathering: Option<usize>,
 }
 
 impl Feed {
@@ -113,7 +117,13 @@ struct Idle<'a> {
 
 impl<'a> Idle<'a> {
     fn enter(feed: &'a Feed) -> Self {
-        feed.state().idle += 1;
+        let mut state = feed.state();
+        state.idle += 1;
+        if state.gathering.is_some_and(|enough| state.idle >= enough) {
+            state.gathering = None;
+            feed.gathered.notify_one();
+        }
+        drop(state);
         Self { feed, counted: true }
     }
 
@@ -146,6 +156,17 @@ impl Lead<'_> {
     /// How many messages could start now: one for the leader, one for each idle slot.
     pub(crate) fn wanted(&self) -> usize {
         self.feed.state().idle + 1
+    }
+
+    /// Returns when that many messages could start. Cancel-safe.
+    pub(crate) async fn gathered(&self, enough: usize) {
+        // A word from an earlier wait may still be there.
+        while self.wanted() < enough {
+            self.feed.state().gathering = Some(enough - 1);
+            if self.wanted() < enough {
+                self.feed.gathered.notified().await;
+            }
+        }
     }
 
     /// Hands out what was received; the leader comes back for its share.
@@ -238,6 +259,20 @@ mod tests {
             let led = turns.iter().filter(|turn| **turn == "led").count() as u64;
             assert_eq!(led, 4 - items, "{turns:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_leader_can_wait_for_others_to_become_idle() {
+        let (feed, stop) = (Arc::new(Feed::default()), CancellationToken::new());
+        let Some(Turn::Lead(lead)) = feed.turn(&stop).await else { panic!("nobody leads") };
+        for enough in [3, 5] {
+            assert!(lead.wanted() < enough);
+            slots(&feed, &stop, 2).detach_all();
+            lead.gathered(enough).await;
+            assert_eq!(lead.wanted(), enough);
+        }
+        lead.gathered(4).await;
+        stop.cancel();
     }
 
     #[tokio::test]

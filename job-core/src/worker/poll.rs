@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{debug, error, warn};
 
 use super::feed::{Item, Lead, Reservation};
@@ -18,6 +18,9 @@ use crate::pipeline::{JobService, Ready, ready};
 /// The waits after failures in a row double from the first to the second of these.
 const FAILURE_WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
+/// The longest that free slots wait for others to become free.
+const LONGEST_GATHERING: Duration = Duration::from_millis(50);
+
 impl Served {
     /// Receives until something came, or the worker stops.
     ///
@@ -30,6 +33,7 @@ impl Served {
                 self.sleep_until(until).await;
                 continue;
             }
+            self.gather(&lead).await;
             // Permit first: nothing is leased that cannot start at once.
             let reserved = tokio::select! {
                 biased;
@@ -61,6 +65,10 @@ impl Served {
                     self.idle().await;
                 }
                 Ok(batch) => {
+                    // As many as could be taken: there is more where they came from.
+                    let backlog = batch.deliveries.len() >= reserved.len();
+                    self.pace().round_trip =
+                        if backlog { sent_at.elapsed() } else { Duration::ZERO };
                     lead.deliver(self.accept(batch, reserved, sent_at));
                     return;
                 }
@@ -69,6 +77,22 @@ impl Served {
                     self.receive_failed(&error).await;
                 }
             }
+        }
+    }
+
+    /// While there is a backlog, waits for more slots to become free, for as long as two requests
+    /// take: that is when a short job that was received together with others is done with them.
+    /// Each receive costs time and money, and brings the more the more slots are free.
+    async fn gather(&self, lead: &Lead<'_>) {
+        let limit = (self.pace().round_trip * 2).min(LONGEST_GATHERING);
+        if !self.capabilities.remote || limit.is_zero() {
+            return;
+        }
+        let enough = self.plan.settings.concurrency.min(self.capabilities.max_receive);
+        tokio::select! {
+            () = lead.gathered(enough) => {}
+            () = sleep(limit) => {}
+            () = self.shutdown.stop.cancelled() => {}
         }
     }
 
@@ -173,7 +197,9 @@ impl Served {
             // A backend that tells of new messages need not be asked often.
             let wait = if self.capabilities.wakes { max } else { pace.idle_wait };
             pace.idle_wait = (pace.idle_wait * 2).min(max);
-            wait.mul_f64(0.8 + 0.4 * pace.rng.f64()).min(max)
+            // By the time that it is as long as can be, chance has had its say.
+            let jitter = if wait < max { 0.8 + 0.4 * pace.rng.f64() } else { 1.0 };
+            wait.mul_f64(jitter).min(max)
         };
         tokio::select! {
             () = self.backend.wait_visible(&self.plan.name, wait) => {}

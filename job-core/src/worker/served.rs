@@ -51,6 +51,8 @@ pub(crate) struct Pace {
     pub(super) idle_wait: Duration,
     /// Failed requests in a row.
     pub(super) failures: u32,
+    /// How long the last receive took, if there was a backlog; else zero.
+    pub(super) round_trip: Duration,
     /// Nothing is received before then.
     pub(super) paused_until: Option<Instant>,
     pub(super) rng: fastrand::Rng,
@@ -58,7 +60,13 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(super) fn new(idle_wait: Duration) -> Self {
-        Self { idle_wait, failures: 0, paused_until: None, rng: fastrand::Rng::new() }
+        Self {
+            idle_wait,
+            failures: 0,
+            round_trip: Duration::ZERO,
+            paused_until: None,
+            rng: fastrand::Rng::new(),
+        }
     }
 }
 

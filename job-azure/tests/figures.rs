@@ -1,0 +1,84 @@
+//! How many requests a job costs, counted where they leave the process.
+
+mod common;
+
+use std::time::Duration;
+
+use common::*;
+use job_azure_fake::{FakeService, Operation};
+use job_core::{Client, Queue, Report};
+use tokio::time::sleep;
+
+const JOBS: u64 = 320;
+
+/// Enqueues, waits a moment, drains with a worker, and gives what it took apart from the start.
+async fn cost(orders: impl Fn(u64) -> String) -> (FakeService, Report) {
+    let service = FakeService::new();
+    service.latency(Duration::from_millis(10));
+    let (client, log) = (client(&service), Log::default());
+    create_queues(&client).await;
+    let jobs = (0..JOBS).map(|n| Act { order: orders(n) });
+    client.enqueue_all(jobs).await.unwrap();
+    assert_eq!(service.calls().of(Operation::Send), JOBS, "one send a job");
+    let report = drain(&service, &client, &log).await;
+    (service, report)
+}
+
+async fn drain(service: &FakeService, client: &Client, log: &Log) -> Report {
+    let queue = Queue::new(WORK).concurrency(32).lease(60 * SECOND);
+    let worker = Running::new(builder(client, log).queue(queue));
+    drained(service, WORK).await;
+    worker.stop().await
+}
+
+/// What a worker asks at its start, to see whether it may.
+const PROBE: u64 = 1;
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_succeeds_is_sent_deleted_and_a_thirty_second_of_a_receive() {
+    let (service, report) = cost(|n| format!("ok-{n}")).await;
+    let calls = service.calls();
+    assert_eq!(report.completed(), JOBS);
+    assert_eq!(calls.of(Operation::Delete), JOBS + PROBE);
+    assert_eq!(calls.of(Operation::Update), PROBE);
+    // The first asks for one message, to see whether there are any; one or two find nothing.
+    let receives = calls.of(Operation::Receive);
+    assert!((JOBS / 32..=JOBS / 32 + 4).contains(&receives), "{receives} receives");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_costs_an_update() {
+    let (service, report) = cost(|n| format!("retry-{n}")).await;
+    let calls = service.calls();
+    assert_eq!((report.completed(), report.retried()), (JOBS, JOBS));
+    assert_eq!(calls.of(Operation::Update), JOBS + PROBE);
+    assert_eq!(calls.of(Operation::Delete), JOBS + PROBE);
+    assert_eq!(calls.of(Operation::Send), JOBS);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_to_poison_costs_an_update_a_send_and_a_delete() {
+    let (service, report) = cost(|n| format!("poison-{n}")).await;
+    let calls = service.calls();
+    assert_eq!(report.poisoned(), JOBS);
+    assert_eq!(calls.of(Operation::Update), JOBS + PROBE);
+    assert_eq!(calls.of(Operation::Send), JOBS + JOBS);
+    assert_eq!(calls.of(Operation::Delete), JOBS + PROBE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_queue_is_asked_once_a_max_poll_whatever_the_concurrency() {
+    for concurrency in [1, 16, 256] {
+        let service = FakeService::new();
+        let (client, log) = (client(&service), Log::default());
+        let queue = Queue::new(WORK).concurrency(concurrency).max_poll(10 * SECOND);
+        let worker = Running::new(builder(&client, &log).queue(queue));
+        sleep(120 * SECOND).await;
+        let before = service.calls().total();
+        sleep(3600 * SECOND).await;
+        let asked = service.calls().total() - before;
+        assert!(asked <= 3600 / 10, "{concurrency}: {asked} requests an hour");
+        assert!(asked >= 3600 / 10 / 2, "{concurrency}: it still looks");
+        worker.stop().await;
+    }
+}
