@@ -13,6 +13,7 @@ use job_core::{
     Client, Data, JobContext, JobError, Queue, QueueName, Report, Worker, WorkerBuilder,
     WorkerError, WorkerHandle,
 };
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -46,20 +47,38 @@ pub async fn act(order: String, log: Data<Log>, cx: JobContext) -> Result<(), Jo
 
 /// How often each order was begun and done.
 #[derive(Clone, Debug, Default)]
-pub struct Log(Arc<Mutex<BTreeMap<String, (u32, u32)>>>);
+pub struct Log {
+    runs: Arc<Mutex<BTreeMap<String, (u32, u32)>>>,
+    changed: Arc<Notify>,
+}
 
 impl Log {
     fn start(&self, order: &str) {
-        self.0.lock().unwrap().entry(order.to_owned()).or_default().0 += 1;
+        self.runs.lock().unwrap().entry(order.to_owned()).or_default().0 += 1;
     }
 
     fn done(&self, order: &str) {
-        self.0.lock().unwrap().entry(order.to_owned()).or_default().1 += 1;
+        self.runs.lock().unwrap().entry(order.to_owned()).or_default().1 += 1;
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until each of them was done.
+    pub async fn done_with(&self, orders: &[&str]) {
+        let all = async {
+            loop {
+                let changed = self.changed.notified();
+                if orders.iter().all(|order| self.of(order).1 > 0) {
+                    break;
+                }
+                changed.await;
+            }
+        };
+        timeout(60 * SECOND, all).await.expect("the jobs should be done");
     }
 
     /// How often it was begun and done.
     pub fn of(&self, order: &str) -> (u32, u32) {
-        self.0.lock().unwrap().get(order).copied().unwrap_or_default()
+        self.runs.lock().unwrap().get(order).copied().unwrap_or_default()
     }
 }
 
