@@ -207,6 +207,63 @@ async fn a_wrong_call_is_an_error_and_sends_nothing() {
 }
 
 #[tokio::test]
+async fn a_raw_message_is_the_args_and_nothing_else() {
+    let fake = Fake::with_queue(capable(), "outbox");
+    let client = fake.client();
+    let raw = client.enqueue(Mail { to: 7 }).raw().delay(30 * SECOND);
+    let id = raw.id();
+    assert_eq!(raw.await.unwrap(), id);
+    client.enqueue_all([Mail { to: 8 }, Mail { to: 9 }]).raw().await.unwrap();
+    let bodies: Vec<_> = fake.look("outbox", |m| m.iter().map(|m| m.body.clone()).collect());
+    assert_eq!(bodies, [r#"{"to":7}"#, r#"{"to":8}"#, r#"{"to":9}"#]);
+    fake.look("outbox", |messages| {
+        assert_eq!((messages[0].delay, messages[1].delay), (30 * SECOND, Duration::ZERO));
+        assert_eq!((messages[0].ttl, messages[0].hint), (None, Some(id)));
+    });
+}
+
+#[tokio::test]
+async fn a_raw_message_may_fill_the_queues_longest_body() {
+    let fake = Fake::with_queue(capable(), "default");
+    let client = fake.client();
+    let limit = Capabilities::minimal().max_body;
+    let empty = serde_json::to_string(&greet("")).unwrap().len();
+    client.enqueue(greet("x".repeat(limit - empty))).raw().await.unwrap();
+    let error = client.enqueue(greet("x".repeat(limit - empty + 1))).raw().await.unwrap_err();
+    assert_eq!(error.kind(), EnqueueErrorKind::TooLarge);
+    assert!(error.to_string().contains(&limit.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn what_a_raw_message_cannot_carry_is_an_error_and_sends_nothing() {
+    let mut capabilities = capable();
+    capabilities.max_delay = 100 * SECOND;
+    let fake = Fake::new(capabilities);
+    let client = fake.client();
+    let raw = || client.enqueue(greet(CANARY)).raw();
+    let wrong = [
+        (raw().max_attempts(3), "`max_attempts` cannot travel in a raw message"),
+        (raw().max_attempts(0), "max_attempts is 0"),
+        (raw().expires_in(SECOND), "`expires_in` cannot travel in a raw message"),
+        (raw().meta("tenant", CANARY), "`meta` cannot travel in a raw message"),
+        (raw().delay(101 * SECOND), "can be delayed by 100s at most"),
+        (raw().queue("mail-poison"), "no job is run from there"),
+    ];
+    for (enqueue, expected) in wrong {
+        let id = enqueue.id();
+        let error = enqueue.await.unwrap_err();
+        assert_eq!((error.kind(), error.id()), (EnqueueErrorKind::Invalid, id));
+        let text = everything(&error);
+        assert!(text.contains(expected), "{expected}: {text}");
+        assert!(!text.contains(CANARY), "{text}");
+    }
+    let all = client.enqueue_all([greet(CANARY), greet(CANARY)]).raw().meta("a", "b");
+    assert_eq!(all.await.unwrap_err().errors().count(), 2);
+    assert!(fake.take_calls().is_empty());
+    raw().delay(100 * SECOND).await.unwrap();
+}
+
+#[tokio::test]
 async fn absurd_expiries_do_not_overflow() {
     let fake = Fake::with_queue(capable(), "default");
     let client = fake.client();

@@ -87,6 +87,11 @@ impl EnqueueAll {
         self.configure(|draft| draft.call.meta(key.into(), value.into()))
     }
 
+    /// Sends the args of each alone, as plain JSON: see [`Enqueue::raw`](super::Enqueue::raw).
+    pub fn raw(self) -> Self {
+        self.configure(|draft| draft.call.raw())
+    }
+
     fn configure(mut self, change: impl FnOnce(&mut Draft)) -> Self {
         self.lazy = self.lazy.configure(change);
         self

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::Client;
@@ -53,6 +54,7 @@ pub(super) struct Call {
     due: Due,
     overrides: Overrides,
     meta: BTreeMap<String, String>,
+    raw: bool,
     invalid: Option<Invalid>,
 }
 
@@ -72,6 +74,7 @@ impl Call {
             due: Due::In(Duration::ZERO),
             overrides: Overrides::default(),
             meta: BTreeMap::new(),
+            raw: false,
             invalid: None,
         }
     }
@@ -106,6 +109,25 @@ impl Call {
         self.meta.insert(key, value);
     }
 
+    pub(super) fn raw(&mut self) {
+        self.raw = true;
+    }
+
+    /// What of the call a message without an envelope has no place for.
+    fn check_raw(&self, delay: Duration, longest: Duration) -> Result<(), Invalid> {
+        if self.overrides.max_attempts.is_some() {
+            Err(Invalid::Raw("max_attempts"))
+        } else if self.overrides.expires_in.is_some() {
+            Err(Invalid::Raw("expires_in"))
+        } else if !self.meta.is_empty() {
+            Err(Invalid::Raw("meta"))
+        } else if delay > longest {
+            Err(Invalid::RawDelay { longest })
+        } else {
+            Ok(())
+        }
+    }
+
     /// The queue by the order of precedence: call, job, client.
     pub(super) fn queue_of(&self, client: &Client) -> Result<QueueName, Invalid> {
         match (&self.queue, self.options.queue) {
@@ -132,6 +154,9 @@ impl Call {
             return Err(Invalid::ExpiresBeforeDue);
         }
         let capabilities = backend.capabilities();
+        if self.raw {
+            self.check_raw(delay, capabilities.max_delay)?;
+        }
         let hop = delay.min(capabilities.max_delay);
         Ok(Plan {
             seen: client.known().contains(&queue),
@@ -139,18 +164,23 @@ impl Call {
             now,
             hop,
             delay_left: up_to_millis(delay - hop),
-            limit: longest_at_enqueue(capabilities),
+            // What is never rewritten needs no room for it.
+            limit: if self.raw { capabilities.max_body } else { longest_at_enqueue(capabilities) },
         })
     }
 
     /// The message of one job.
     pub(super) fn message(&self, plan: &Plan, id: JobId, args: Args) -> Result<Outgoing, Cause> {
-        let mut envelope = Envelope::new(id, self.job, args?, plan.now);
-        envelope.args_version = self.version;
-        envelope.options = self.overrides;
-        envelope.delay_left = plan.delay_left;
-        envelope.meta = self.meta.clone();
-        let body = envelope.encode().map_err(|_| Invalid::Args)?;
+        let body = if self.raw {
+            Bytes::from(Box::<str>::from(args?).into_string())
+        } else {
+            let mut envelope = Envelope::new(id, self.job, args?, plan.now);
+            envelope.args_version = self.version;
+            envelope.options = self.overrides;
+            envelope.delay_left = plan.delay_left;
+            envelope.meta = self.meta.clone();
+            envelope.encode().map_err(|_| Invalid::Args)?
+        };
         if body.len() > plan.limit {
             return Err(Cause::TooLarge { size: body.len(), limit: plan.limit });
         }

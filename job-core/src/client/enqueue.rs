@@ -104,6 +104,32 @@ impl Enqueue {
         self.configure(|draft| draft.call.meta(key.into(), value.into()))
     }
 
+    /// Sends the args alone, as plain JSON without the envelope: what a
+    /// [raw queue](crate::Queue::raw) takes, and what readers that know nothing of this crate do,
+    /// such as the queue trigger of a Functions app.
+    ///
+    /// Such a message has no place for [`max_attempts`](Self::max_attempts),
+    /// [`expires_in`](Self::expires_in), [`meta`](Self::meta), or a delay longer than the
+    /// backend's longest: each is an error when it is awaited. Nor does it carry the name and the
+    /// id: whoever reads it knows by the queue what it is, and the id says only which call of this
+    /// program it was.
+    ///
+    /// ```
+    /// # use job_core::{Client, EnqueueError, Job};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct Resize { picture: String }
+    /// # impl Job for Resize { const NAME: &'static str = "resize"; }
+    /// async fn hand_over(client: &Client) -> Result<(), EnqueueError> {
+    ///     let resize = Resize { picture: "cat.png".into() };
+    ///     client.enqueue(resize).queue("functions-resize").raw().await?; // {"picture":"cat.png"}
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn raw(self) -> Self {
+        self.configure(|draft| draft.call.raw())
+    }
+
     fn configure(mut self, change: impl FnOnce(&mut Draft)) -> Self {
         self.lazy = self.lazy.configure(change);
         self

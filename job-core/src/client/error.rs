@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 use crate::backend::BackendError;
 use crate::{InvalidQueueName, JobId, QueueName};
@@ -64,6 +65,11 @@ pub(super) enum Invalid {
     MaxAttempts,
     ExpiresIn,
     ExpiresBeforeDue,
+    /// A setting of the call that only an envelope carries.
+    Raw(&'static str),
+    RawDelay {
+        longest: Duration,
+    },
 }
 
 #[derive(Debug)]
@@ -214,6 +220,16 @@ impl fmt::Display for Invalid {
             Self::ExpiresBeforeDue => f.write_str(
                 "it expires before its delay is over, so it would never run; let it expire \
                  later, or delay it less",
+            ),
+            Self::Raw(setting) => write!(
+                f,
+                "`{setting}` cannot travel in a raw message, which is bare args; leave it out, or \
+                 leave `.raw()` out if the queue is one of job envelopes"
+            ),
+            Self::RawDelay { longest } => write!(
+                f,
+                "a raw message can be delayed by {longest:?} at most; delay it less, or leave \
+                 `.raw()` out if the queue is one of job envelopes"
             ),
         }
     }
