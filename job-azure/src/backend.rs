@@ -41,6 +41,9 @@ const MOST: usize = 32;
 
 const DATE: HeaderName = HeaderName::from_static("date");
 
+/// What Functions and WebJobs keep for themselves begins so.
+const HOST_QUEUES: &str = "azure-webjobs-";
+
 /// A message that is never there. Asking to change it shows what the credentials allow.
 const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
 const NOBODY_RECEIPT: &str = "AAAAAAAAAAA=";
@@ -135,6 +138,9 @@ impl AzureBackend {
         if self.inner.account.only().is_some_and(|only| only != queue) {
             return Err(BackendError::new(ErrorKind::Unauthorized)
                 .message("the SAS URL is for another queue; make one for the account"));
+        }
+        if queue.as_str().starts_with(HOST_QUEUES) {
+            return Err(invalid("the queue belongs to the host of a Functions app; use another"));
         }
         let client = Arc::new(self.make_client(queue).map_err(|error| error::convert(&error))?);
         let mut queues = queues.write().unwrap_or_else(PoisonError::into_inner);
