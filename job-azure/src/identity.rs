@@ -30,10 +30,10 @@ impl DefaultCredential {
 
     /// Tries each source once. Their errors name what they looked for and hold no secret.
     async fn find(
-        &self,
+        sources: impl IntoIterator<Item = (&'static str, Source)>,
         scopes: &[&str],
     ) -> azure_core::Result<(Arc<dyn TokenCredential>, AccessToken)> {
-        for (name, source) in sources() {
+        for (name, source) in sources {
             let source = match source {
                 Ok(source) => source,
                 Err(error) => {
@@ -81,9 +81,64 @@ impl TokenCredential for DefaultCredential {
         if let Some(found) = self.found.get() {
             return found.get_token(scopes, options).await;
         }
-        let (source, token) = self.find(scopes).await?;
+        let (source, token) = Self::find(sources(), scopes).await?;
         // Two that search at once find the same.
         let _ = self.found.set(source);
         Ok(token)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use azure_core::time::OffsetDateTime;
+
+    use super::*;
+
+    /// Gives a token of that name, fails, or never answers.
+    #[derive(Debug)]
+    enum Stub {
+        Gives(&'static str),
+        Fails,
+        Hangs,
+    }
+
+    #[async_trait]
+    impl TokenCredential for Stub {
+        async fn get_token(
+            &self,
+            _: &[&str],
+            _: Option<TokenRequestOptions<'_>>,
+        ) -> azure_core::Result<AccessToken> {
+            match self {
+                Self::Gives(token) => Ok(AccessToken::new(*token, OffsetDateTime::now_utc())),
+                Self::Fails => Err(no_token()),
+                Self::Hangs => std::future::pending().await,
+            }
+        }
+    }
+
+    fn no_token() -> azure_core::Error {
+        azure_core::Error::with_message(ErrorKind::Credential, "no")
+    }
+
+    async fn found(stubs: Vec<Option<Stub>>) -> Option<String> {
+        let source = |stub: Option<Stub>| -> Source {
+            stub.map(|stub| Arc::new(stub) as _).ok_or_else(no_token)
+        };
+        let sources = stubs.into_iter().map(|stub| ("stub", source(stub)));
+        let (found, token) = DefaultCredential::find(sources, &["scope"]).await.ok()?;
+        let again = found.get_token(&["scope"], None).await.unwrap();
+        assert_eq!(again.token.secret(), token.token.secret(), "it is the one that gave it");
+        Some(token.token.secret().to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_that_gives_a_token_is_taken() {
+        use Stub::*;
+        let of = async |stubs| found(stubs).await;
+        assert_eq!(of(vec![Some(Gives("a")), Some(Gives("b"))]).await.as_deref(), Some("a"));
+        assert_eq!(of(vec![None, Some(Fails), Some(Gives("c"))]).await.as_deref(), Some("c"));
+        assert_eq!(of(vec![Some(Hangs), Some(Gives("b"))]).await.as_deref(), Some("b"));
+        assert_eq!(of(vec![None, Some(Fails), Some(Hangs)]).await, None);
     }
 }

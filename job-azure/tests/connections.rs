@@ -1,0 +1,152 @@
+//! What goes over real connections: who has which, in which version, and with whose identity.
+
+mod common;
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use common::*;
+use job_azure::{Account, AzureBackend};
+use job_azure_fake::FakeService;
+use job_core::backend::Backend;
+
+/// An HTTP server that answers everything alike and keeps what it was asked, by connection.
+struct Server {
+    url: String,
+    asked: Arc<Mutex<Vec<(usize, String)>>>,
+}
+
+impl Server {
+    fn start(answer: String) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&asked);
+        thread::spawn(move || {
+            for (number, stream) in listener.incoming().enumerate() {
+                let (answer, kept) = (answer.clone(), Arc::clone(&kept));
+                thread::spawn(move || serve(stream.unwrap(), number, &answer, &kept));
+            }
+        });
+        Self { url, asked }
+    }
+
+    fn asked(&self) -> Vec<(usize, String)> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+fn serve(mut stream: TcpStream, number: usize, answer: &str, asked: &Mutex<Vec<(usize, String)>>) {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while stream.read(&mut byte).is_ok_and(|read| read == 1) {
+        head.push(byte[0]);
+        if head.ends_with(b"\r\n\r\n") {
+            let text = String::from_utf8_lossy(&std::mem::take(&mut head)).to_lowercase();
+            asked.lock().unwrap().push((number, text));
+            if stream.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// What a queue's properties look like.
+fn properties() -> String {
+    "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nx-ms-approximate-messages-count: 7\r\n\r\n".into()
+}
+
+fn account(server: &Server) -> Account {
+    let url = &server.url;
+    let text = format!("QueueEndpoint={url}/shop;AccountName=shop;AccountKey=Y2FuYXJ5LWtleQ==");
+    Account::from_connection_string(&text).unwrap()
+}
+
+#[tokio::test]
+async fn the_lease_keeper_has_connections_of_its_own() {
+    let server = Server::start(properties());
+    let backend = AzureBackend::new(account(&server)).unwrap();
+    let keeper = backend.independent().unwrap();
+    for _ in 0..3 {
+        assert_eq!(backend.stats(&name(WORK)).await.unwrap().total, 7);
+        assert_eq!(keeper.stats(&name(WORK)).await.unwrap().total, 7);
+    }
+    let connections: Vec<_> = server.asked().iter().map(|(number, _)| *number).collect();
+    assert_eq!(connections, [0, 1, 0, 1, 0, 1], "each kept to its own");
+}
+
+#[tokio::test]
+async fn the_api_version_is_the_one_that_is_set() {
+    let server = Server::start(properties());
+    let backend = AzureBackend::builder(account(&server)).api_version("2024-11-04");
+    backend.build().unwrap().stats(&name(WORK)).await.unwrap();
+    let (_, asked) = server.asked().remove(0);
+    assert!(asked.starts_with("get /shop/work?comp=metadata http/1.1\r\n"), "{asked}");
+    assert!(asked.contains("\r\nx-ms-version: 2024-11-04\r\n"), "{asked}");
+    assert!(asked.contains("\r\nauthorization: sharedkey shop:"), "{asked}");
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_answer_is_given_up_in_time() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let server =
+        Server { url: format!("http://{}", listener.local_addr().unwrap()), asked: Arc::default() };
+    let limit = Duration::from_millis(300);
+    let backend = AzureBackend::builder(account(&server)).request_timeout(limit);
+    let backend = backend.operation_timeout(limit).build().unwrap();
+    let error = backend.stats(&name(WORK)).await.unwrap_err();
+    assert_eq!(error.kind(), job_core::backend::ErrorKind::Timeout);
+}
+
+/// Set in the process in which the identity is looked for: variables are a process's own.
+const CHILD: &str = "JOB_AZURE_TEST_IDENTITY";
+
+#[test]
+fn a_managed_identity_is_found_by_the_environment() {
+    let answer = r#"{"access_token":"canary","expires_on":"4102444800","token_type":"Bearer"}"#;
+    let length = answer.len();
+    let head = format!("content-type: application/json\r\ncontent-length: {length}");
+    let server = Server::start(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{answer}"));
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "in_a_process_with_an_identity", "--nocapture"])
+        .env(CHILD, "1")
+        .env("IDENTITY_ENDPOINT", &server.url)
+        .env("IDENTITY_HEADER", "secret")
+        .env("AZURE_STORAGE_QUEUE_ENDPOINT", "https://shop.queue.core.windows.net")
+        .env_remove("AZURE_STORAGE_CONNECTION_STRING")
+        .env_remove("AZURE_FEDERATED_TOKEN_FILE")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    let (_, asked) = server.asked().remove(0);
+    assert!(asked.contains("resource=https%3a%2f%2fstorage.azure.com"), "{asked}");
+    assert!(asked.contains("x-identity-header: secret"), "{asked}");
+}
+
+/// Does nothing unless the test above started this process.
+#[tokio::test]
+async fn in_a_process_with_an_identity() {
+    if std::env::var_os(CHILD).is_none() {
+        return;
+    }
+    let service = FakeService::new();
+    let authorized = Arc::new(Mutex::new(0));
+    let counted = Arc::clone(&authorized);
+    service.require(move |request, _| {
+        let header = azure_core::http::headers::AUTHORIZATION;
+        assert_eq!(request.headers().get_optional_str(&header), Some("Bearer canary"));
+        *counted.lock().unwrap() += 1;
+        Ok(())
+    });
+    let account = Account::from_env().unwrap();
+    let backend = AzureBackend::builder(account).http_client(Arc::new(service));
+    let backend = backend.build().unwrap();
+    backend.create_queue(&name(WORK), &Default::default()).await.unwrap();
+    assert_eq!(backend.stats(&name(WORK)).await.unwrap().total, 0);
+    assert_eq!(*authorized.lock().unwrap(), 2);
+}
