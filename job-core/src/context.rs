@@ -110,7 +110,8 @@ impl JobContext {
         self.inner.about.deadline
     }
 
-    /// What the enqueuer, or a layer, attached under that key.
+    /// What the enqueuer, or a layer, attached under that key; of an
+    /// [event](crate#messages-from-elsewhere), an attribute, such as `ce-source`.
     pub fn meta(&self, key: &str) -> Option<&str> {
         self.meta_map().get(key).map(String::as_str)
     }

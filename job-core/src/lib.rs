@@ -37,6 +37,44 @@
 //! Delivery is at-least-once: a job whose enqueue was acknowledged is run until it is done, or is
 //! in the poison queue with its reason. It can run more than once, so make handlers idempotent.
 
+//! # Messages from elsewhere
+//!
+//! A queue of job envelopes also takes events: [CloudEvents] 1.0 in structured JSON, and events in
+//! Event Grid's own schema. The event's type names the job, exactly as in `name` or `alias`; its
+//! data are the args; its attributes are [meta](JobContext::meta).
+//!
+//! ```
+//! # use job_core::prelude::*;
+//! #[job(queue = "uploads", name = "Microsoft.Storage.BlobCreated")]
+//! async fn blob_created(url: String, cx: JobContext) -> Result<(), JobError> {
+//!     println!("{url}, says {}", cx.meta("ce-source").unwrap_or("nobody"));
+//!     Ok(())
+//! }
+//! ```
+//!
+//! | CloudEvents | Event Grid | in the job |
+//! |---|---|---|
+//! | `type` | `eventType` | name; meta `ce-type` |
+//! | `data`, or `data_base64` of JSON | `data` | args; `{}` if there are none |
+//! | `source`, `id` | `topic`, `id` | id: the same for all copies of the event; meta `ce-source`, `ce-id` |
+//! | `time`, `subject` | `eventTime`, `subject` | meta `ce-time`, `ce-subject` |
+//! | any other, such as `traceparent` | `dataVersion` and any other | meta, `ce-` before its name |
+//!
+//! - The args are taken for those of the job's current version.
+//! - An attribute that is no string is in meta as its JSON; one that is `null` is not.
+//! - An array is read if it holds exactly one event. A message is one job.
+//! - An event whose type nobody knows, or whose data do not fit, is put back unchanged, like a job
+//!   that only the next release knows, and goes to the poison queue in the end, as it was posted.
+//!   One that claims to be an event and is none goes there at once.
+//! - Once a job has failed, its message is an envelope, with the same id, args and meta. An event
+//!   that is nearly as long as the queue allows has no room for that: like on a raw queue, each of
+//!   its deliveries counts as an attempt.
+//!
+//! For plain JSON there are [raw queues](Queue::raw), and [`Enqueue::raw`] to post to them and to
+//! other readers of plain JSON.
+//!
+//! [CloudEvents]: https://github.com/cloudevents/spec
+
 #[doc(hidden)]
 pub mod __private;
 mod args;

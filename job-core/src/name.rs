@@ -151,6 +151,10 @@ pub struct InvalidQueueName {
 
 /// The identity of a job: a UUIDv7 made when it is enqueued. It stays the same over retries,
 /// moves to the poison queue and replays.
+///
+/// A job that no client enqueued has a UUIDv5: of its source and id if it is an
+/// [event](crate#messages-from-elsewhere), so that copies of the event have one id, else of its
+/// message.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId(Uuid);
 
@@ -164,6 +168,14 @@ impl JobId {
     /// The id as a UUID.
     pub fn as_uuid(&self) -> Uuid {
         self.0
+    }
+
+    /// The id of an event: its source gives all copies of it the same.
+    pub(crate) fn for_event(source: &str, id: &str) -> Self {
+        /// The namespace of such ids: an arbitrary UUID, fixed for ever.
+        const NAMESPACE: Uuid = Uuid::from_u128(0x1f3b_7d52_90c6_4e0b_a8f4_35d1_c27e_6a99);
+        // With its length, the source ends where it ends.
+        Self(Uuid::new_v5(&NAMESPACE, format!("{}:{source}{id}", source.len()).as_bytes()))
     }
 
     /// The id of a message that carries none: always the same for the same message, so that
@@ -234,6 +246,14 @@ mod tests {
             "queue name `My Queue` may hold only lowercase letters, digits and dashes; \
              use 3 to 56 lowercase letters, digits and single dashes, such as `mail-out`"
         );
+    }
+
+    #[test]
+    fn the_id_of_an_event_is_that_of_its_source_and_id() {
+        let id = JobId::for_event("/orders", "7");
+        assert_eq!(id.to_string(), "6d84898f-880a-51ec-a375-defd626e2d9c");
+        assert_ne!(JobId::for_event("/order", "s7"), id);
+        assert_ne!(JobId::for_event("", "/orders7"), id);
     }
 
     #[test]

@@ -89,6 +89,25 @@ async fn what_is_no_job_is_listed_too() {
 }
 
 #[tokio::test]
+async fn an_event_that_somebody_put_there_has_its_own_id_and_name() {
+    let fake = fake();
+    let event = |id: &str| json!({ "specversion": "1.0", "id": id, "source": "/a", "type": "placed", "data": CANARY });
+    for id in ["1", "1", "2"] {
+        fake.post("mail-poison", event(id).to_string());
+    }
+    let jobs = poison(&fake).list(10).await.unwrap();
+    assert_eq!((jobs[0].id() == jobs[1].id(), jobs[0].id() == jobs[2].id()), (true, false));
+    assert_eq!((jobs[0].name(), jobs[0].reason()), (Some("placed"), PoisonReason::Other));
+    assert_eq!((jobs[0].error(), jobs[0].args()), (None, None));
+    assert_eq!(jobs[0].original(), Some(Bytes::from(event("1").to_string())));
+    assert!(!format!("{jobs:?}").contains(CANARY), "{jobs:?}");
+
+    let report = poison(&fake).replay().name("placed").await.unwrap();
+    assert_eq!((report.replayed(), report.skipped()), (2, 1), "a copy does not start it twice");
+    assert_eq!(fake.bodies("mail"), [event("1"), event("2")]);
+}
+
+#[tokio::test]
 async fn a_peek_will_do_for_a_few() {
     let fake = fake();
     let ids = fill(&fake, 5);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{Gone, Later, Message, Policy, Rules, Seen, Settlement};
 use super::{expiry, final_copy, poison, put_back, put_back_as_is, rewrite};
 use crate::backend::Capabilities;
-use crate::envelope::{DecodeError, Envelope, Mark, PoisonState, cut};
+use crate::envelope::{DecodeError, Envelope, Mark, PoisonState, ROOM, cut};
 use crate::{JobId, PoisonReason};
 
 /// Without body rewriting, or without room for it, no start can be marked. There a job that kills
@@ -75,7 +75,7 @@ pub(crate) fn admit<'a, J: Known>(
     rng: &mut fastrand::Rng,
 ) -> Admission<'a, J> {
     let verbatim = &message.body;
-    let mut envelope = match Envelope::decode(verbatim) {
+    let mut envelope = match Envelope::of(message) {
         Ok(envelope) => envelope,
         Err(error) => {
             let refusal = Refusal { id: None, name: None, problem: Some(error.to_string()) };
@@ -152,7 +152,29 @@ pub(crate) fn admit<'a, J: Known>(
         return Admission::Settle(settlement, refusal);
     };
 
+    if envelope.foreign {
+        // Its producer knows of no versions: it posts what the job takes.
+        envelope.args_version = job.version();
+        if !has_room(&envelope, capabilities) {
+            // Its past may be too long to be written down, so it is what was counted, as on a raw
+            // queue: every delivery is an attempt.
+            let Some(count) = seen.count.filter(|_| capabilities.counts) else {
+                let problem = Some("it leaves no room for what retries add".to_owned());
+                let reason = PoisonReason::Undecodable;
+                return refuse(envelope, message, seen, reason, problem, capabilities);
+            };
+            let before = count.saturating_sub(1);
+            envelope.history.settle(seen.message_id, Some(before));
+            envelope.history.failed = before;
+        }
+    }
     check_crashes(envelope, crashed_now, job, message, seen, rules, capabilities)
+}
+
+/// Whether what retries add fits in any case, as it does for what a client enqueued.
+fn has_room(envelope: &Envelope<'_>, capabilities: &Capabilities) -> bool {
+    let limit = capabilities.max_body.saturating_sub(ROOM);
+    envelope.encode().is_ok_and(|body| body.len() <= limit)
 }
 
 /// The next part of a delay longer than the backend's longest; `None` if it is over.

@@ -10,7 +10,14 @@ use bytes::Bytes;
 use super::{Gone, Later, Message, Policy, Seen, Settlement, poison};
 use crate::backend::Capabilities;
 use crate::envelope::{Envelope, error_text};
-use crate::{Outcome, PoisonReason};
+use crate::{JobId, Outcome, PoisonReason};
+
+/// The job that a message of a raw queue is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RawJob {
+    pub(crate) id: JobId,
+    pub(crate) name: &'static str,
+}
 
 /// Which attempt this delivery is.
 pub(crate) fn attempt(seen: Seen<'_>) -> u32 {
@@ -20,7 +27,7 @@ pub(crate) fn attempt(seen: Seen<'_>) -> u32 {
 /// Decides before a run; `None` means run it.
 pub(crate) fn admit(
     message: &Message,
-    name: &'static str,
+    job: RawJob,
     seen: Seen<'_>,
     policy: Policy,
     capabilities: &Capabilities,
@@ -32,7 +39,7 @@ pub(crate) fn admit(
     if attempt(seen) > policy.max_attempts.max(1) {
         let error = "every attempt ended without a word: worker crashes, deploys or lost leases";
         let reason = PoisonReason::AttemptsExhausted;
-        return Some(to_poison(message, name, seen, reason, error.into(), capabilities));
+        return Some(to_poison(message, job, seen, reason, error.into(), capabilities));
     }
     None
 }
@@ -40,7 +47,7 @@ pub(crate) fn admit(
 /// Decides after a run.
 pub(crate) fn decide(
     message: &Message,
-    name: &'static str,
+    job: RawJob,
     seen: Seen<'_>,
     outcome: &Outcome,
     policy: Policy,
@@ -56,14 +63,14 @@ pub(crate) fn decide(
         Outcome::Discard { .. } => Settlement::Delete(Gone::Discarded),
         Outcome::Retry { error, .. } if attempt(seen) >= policy.max_attempts => {
             let reason = PoisonReason::AttemptsExhausted;
-            to_poison(message, name, seen, reason, error_text(error), capabilities)
+            to_poison(message, job, seen, reason, error_text(error), capabilities)
         }
         Outcome::Retry { after, .. } => {
             later(after.unwrap_or_else(|| policy.backoff.delay(attempt(seen), rng)), Later::Retry)
         }
         Outcome::Permanent { error } => {
             let reason = PoisonReason::Permanent;
-            to_poison(message, name, seen, reason, error_text(error), capabilities)
+            to_poison(message, job, seen, reason, error_text(error), capabilities)
         }
         Outcome::Snooze { delay } => later(*delay, Later::Snooze),
         Outcome::GivenBack => later(Duration::ZERO, Later::GiveBack),
@@ -73,7 +80,7 @@ pub(crate) fn decide(
 /// Decides about a body that does not fit the job's type.
 pub(crate) fn misfit(
     message: &Message,
-    name: &'static str,
+    job: RawJob,
     seen: Seen<'_>,
     problem: String,
     policy: Policy,
@@ -81,7 +88,7 @@ pub(crate) fn misfit(
     rng: &mut fastrand::Rng,
 ) -> Settlement {
     if attempt(seen) >= policy.max_attempts {
-        return to_poison(message, name, seen, PoisonReason::BadArgs, problem, capabilities);
+        return to_poison(message, job, seen, PoisonReason::BadArgs, problem, capabilities);
     }
     let delay = policy.backoff.delay(attempt(seen), rng).min(capabilities.max_delay);
     Settlement::Release { delay, why: Later::PutBack }
@@ -90,15 +97,14 @@ pub(crate) fn misfit(
 /// Without the fence: it would rewrite the body.
 fn to_poison(
     message: &Message,
-    name: &'static str,
+    job: RawJob,
     seen: Seen<'_>,
     reason: PoisonReason,
     error: String,
     capabilities: &Capabilities,
 ) -> Settlement {
-    let mut envelope = Envelope::around(message, seen.queue);
-    envelope.name = name.into();
     let bytes: &Bytes = &message.body;
+    let envelope = Envelope::wrapping(job.id, job.name, bytes, message.inserted_at);
     match poison(envelope, bytes, seen, reason, Some(error), capabilities) {
         Settlement::Poison { copy, reason, .. } => Settlement::Poison { fence: None, copy, reason },
         other => other,

@@ -98,6 +98,10 @@ pub(crate) fn put_back(
     capabilities: &Capabilities,
     rng: &mut fastrand::Rng,
 ) -> Settlement {
+    if envelope.foreign {
+        let put_back = put_back_as_is(seen, rules, capabilities, rng);
+        return put_back_event(&envelope, verbatim, put_back, seen, reason, problem, capabilities);
+    }
     let history = &mut envelope.history;
     if history.put_back_sum() >= rules.put_back_limit {
         return poison(envelope, verbatim, seen, reason, Some(problem), capabilities);
@@ -111,6 +115,31 @@ pub(crate) fn put_back(
         Settlement::Release { .. } => put_back_as_is(seen, rules, capabilities, rng)
             .unwrap_or_else(|| Settlement::Poison { fence: None, copy: verbatim.clone(), reason }),
         settlement => settlement,
+    }
+}
+
+/// An event that nobody knew what to do with stays one: an envelope would have a version of the
+/// args, which only a worker that knows the job can tell.
+fn put_back_event(
+    envelope: &Envelope<'_>,
+    verbatim: &Bytes,
+    put_back: Option<Settlement>,
+    seen: Seen<'_>,
+    reason: PoisonReason,
+    problem: String,
+    capabilities: &Capabilities,
+) -> Settlement {
+    match put_back {
+        // The mark of its start, which is an envelope, goes.
+        Some(Settlement::Release { delay, why }) if envelope.history.started.is_some() => {
+            Settlement::Rewrite { body: verbatim.clone(), delay, why }
+        }
+        Some(settlement) => settlement,
+        None => {
+            let Envelope { id, name, .. } = envelope;
+            let wrapper = Envelope::wrapping(*id, name, verbatim, seen.inserted_at);
+            poison(wrapper, verbatim, seen, reason, Some(problem), capabilities)
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod after;
 mod before;
+mod events;
 mod life;
 mod properties;
 mod raw;
@@ -77,6 +78,11 @@ fn job() -> Given {
         rules: Rules { crash_limit: 3, put_back_limit: HOUR },
         capabilities,
     }
+}
+
+/// The job that the messages of a raw queue are.
+fn raw_job() -> super::raw::RawJob {
+    super::raw::RawJob { id: JobId::for_message(&queue(), MESSAGE), name: "job" }
 }
 
 fn mark(message_id: &str, count: u32) -> Option<Mark> {

@@ -150,6 +150,7 @@ pub(crate) fn fresh() -> impl Strategy<Value = Envelope<'static>> {
                 poison: None,
                 original: None,
                 extra,
+                foreign: false,
             }
         },
     )
@@ -181,5 +182,60 @@ pub(crate) fn facts(e: &Envelope<'_>) -> impl PartialEq + fmt::Debug + use<> {
         (e.id, e.name.to_string(), e.args.get().to_owned(), e.args_version, e.enqueued_at),
         (e.options, e.delay_left, e.trace.clone(), e.meta.clone()),
         (e.history.clone(), errors, poison, e.original.as_ref().map(Original::bytes), extra),
+    )
+}
+
+/// An event by its attributes, with what must come of it: source, id, type, and data if it has any.
+#[derive(Clone, Debug)]
+pub(crate) struct SomeEvent {
+    pub(crate) body: String,
+    pub(crate) source: String,
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) data: Option<String>,
+}
+
+/// A valid event of either kind, alone or in an array.
+pub(crate) fn event() -> impl Strategy<Value = SomeEvent> {
+    let word = || text(12).prop_map(|text| format!("{text}."));
+    let more = vec((text(6), json()), 0..4);
+    let names = (word(), word(), word(), any::<bool>());
+    let shape = (any::<bool>(), any::<bool>(), any::<prop::sample::Index>());
+    (names, option::of(json()), more, shape).prop_map(
+        |((source, id, name, topic), data, more, (cloud, array, at))| {
+            let quoted = |text: &String| serde_json::to_string(text).unwrap();
+            // No attribute begins like this.
+            let mut fields: Vec<_> = more
+                .into_iter()
+                .enumerate()
+                .map(|(index, (key, json))| (format!("x{index}{key}"), json))
+                .collect();
+            let mut push = |key: &str, json: String| {
+                fields.insert(at.index(fields.len() + 1), (key.to_owned(), json));
+            };
+            push("id", quoted(&id));
+            let mut from = source;
+            if cloud {
+                push("specversion", "\"1.0\"".into());
+                push("source", quoted(&from));
+                push("type", quoted(&name));
+            } else {
+                push("eventType", quoted(&name));
+                push("eventTime", "\"2025-10-09T08:53:20Z\"".into());
+                push("subject", "\"\"".into());
+                if topic {
+                    push("topic", quoted(&from));
+                } else {
+                    from.clear();
+                }
+            }
+            if let Some(data) = &data {
+                push("data", data.clone());
+            }
+            let field = |(key, json): &(String, String)| format!("{}: {json}", quoted(key));
+            let body = format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(" ,"));
+            let body = if array { format!(" [ {body}\n]") } else { body };
+            SomeEvent { body, source: from, id, name, data }
+        },
     )
 }

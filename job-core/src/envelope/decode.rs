@@ -10,10 +10,12 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
+use super::foreign::{Event, EventError};
 use super::{Envelope, FORMAT, History, Overrides, millis};
+use crate::decide::Message;
 
 /// Nothing longer than this is even looked at: no backend carries longer messages.
-const LONGEST: usize = 16 * 1024 * 1024;
+pub(super) const LONGEST: usize = 16 * 1024 * 1024;
 
 /// Why a body is not an envelope that can be run. Holds no values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -26,9 +28,22 @@ pub(crate) enum DecodeError {
     NotAnEnvelope { line: usize, column: usize },
     #[error("the message has format {0}, which is newer than format {FORMAT}")]
     NewerFormat(u64),
+    #[error(transparent)]
+    Event(#[from] EventError),
 }
 
 impl<'a> Envelope<'a> {
+    /// Reads a message: an envelope, or an event of somebody else's that can be taken for one.
+    pub(crate) fn of(message: &'a Message) -> Result<Self, DecodeError> {
+        match Self::decode(&message.body) {
+            Err(error @ DecodeError::NotAnEnvelope { .. }) => match Event::read(&message.body)? {
+                Some(event) => Ok(event.into_envelope(message.inserted_at)),
+                None => Err(error),
+            },
+            decoded => decoded,
+        }
+    }
+
     /// Reads a body.
     pub(crate) fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
         if body.len() > LONGEST {
@@ -77,7 +92,7 @@ struct ReadVisitor;
 
 /// A string that is borrowed where it holds no escapes.
 #[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Text<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 impl<'de> Visitor<'de> for ReadVisitor {
     type Value = Read<'de>;
@@ -157,6 +172,7 @@ impl<'de> Visitor<'de> for ReadVisitor {
             poison,
             original,
             extra,
+            foreign: false,
         };
         Ok(Read { format, envelope })
     }

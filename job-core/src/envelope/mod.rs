@@ -7,6 +7,7 @@
 #[cfg(test)]
 pub(crate) mod arbitrary;
 mod decode;
+mod foreign;
 mod history;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 pub(crate) use self::decode::DecodeError;
+pub(crate) use self::foreign::{Event, Plain};
 pub(crate) use self::history::{AttemptError, History, Mark, Poison, PoisonState};
 use crate::decide::Message;
 use crate::{BoxError, JobId, QueueName};
@@ -61,6 +63,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) original: Option<Original>,
     /// Fields that this version does not know, kept as they came.
     pub(crate) extra: Vec<(Cow<'a, str>, Cow<'a, RawValue>)>,
+    /// Its message is an event still: the first rewrite makes an envelope of it.
+    pub(crate) foreign: bool,
 }
 
 /// What the call that enqueued it set, before job, queue and worker are asked.
@@ -120,10 +124,37 @@ impl Envelope<'static> {
         args: Box<RawValue>,
         enqueued_at: SystemTime,
     ) -> Self {
+        Self::bare(id, Cow::Borrowed(name), Cow::Owned(args), enqueued_at)
+    }
+
+    /// An envelope around a message that is none, for the poison queue.
+    pub(crate) fn around(message: &Message, queue: &QueueName) -> Self {
+        let id = JobId::for_message(queue, &message.message_id);
+        Self::wrapping(id, "", &message.body, message.inserted_at)
+    }
+
+    /// The same, of a message that has an id and names a job.
+    pub(crate) fn wrapping(id: JobId, name: &str, body: &[u8], inserted_at: SystemTime) -> Self {
+        let null = RawValue::from_string("null".into()).expect("null is JSON");
+        let name = Cow::Owned(name.to_owned());
+        let mut envelope = Self::bare(id, name, Cow::Owned(null), inserted_at);
+        envelope.original = Some(Original::of(body));
+        envelope
+    }
+}
+
+impl<'a> Envelope<'a> {
+    /// A job of which nothing more is known.
+    fn bare(
+        id: JobId,
+        name: Cow<'a, str>,
+        args: Cow<'a, RawValue>,
+        enqueued_at: SystemTime,
+    ) -> Self {
         Self {
             id,
-            name: Cow::Borrowed(name),
-            args: Cow::Owned(args),
+            name,
+            args,
             args_version: 1,
             enqueued_at,
             options: Overrides::default(),
@@ -135,16 +166,8 @@ impl Envelope<'static> {
             poison: None,
             original: None,
             extra: Vec::new(),
+            foreign: false,
         }
-    }
-
-    /// An envelope around a message that is none, for the poison queue.
-    pub(crate) fn around(message: &Message, queue: &QueueName) -> Self {
-        let id = JobId::for_message(queue, &message.message_id);
-        let null = RawValue::from_string("null".into()).expect("null is JSON");
-        let mut envelope = Self::new(id, "", null, message.inserted_at);
-        envelope.original = Some(Original::of(&message.body));
-        envelope
     }
 }
 

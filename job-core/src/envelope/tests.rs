@@ -1,5 +1,6 @@
 //! What the envelope promises: nothing of a job is changed or lost on its way, and it always fits.
 
+mod foreign;
 mod hostile;
 mod schema;
 mod size;

@@ -100,7 +100,13 @@ impl Queue {
     }
 
     /// Makes it a raw queue: every message, posted by whomever, is the args of `H`'s job as bare
-    /// JSON.
+    /// JSON. A client posts such messages with [`Enqueue::raw`](crate::Enqueue::raw).
+    ///
+    /// Of an [event](crate#messages-from-elsewhere) whose type is the job's name or an alias of
+    /// it, the data are the args and the attributes are meta. Any other event is the args as a
+    /// whole, for a job that takes the events themselves. `$AzureWebJobsParentId`, which the host
+    /// of a Functions app adds to an object, is taken out of the args, also where their type would
+    /// refuse it, and is in [`JobContext::meta`](crate::JobContext::meta) under that name.
     ///
     /// The body is never rewritten, so every delivery counts as an attempt, those that were
     /// snoozed or cut short by a deploy included; and the move to the poison queue has no fence:

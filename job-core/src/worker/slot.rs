@@ -18,8 +18,9 @@ use super::served::Served;
 use super::settle::Unsettled;
 use crate::backend::MessageId;
 use crate::context::About;
-use crate::decide::{self, Admission, Gone, Message, Refusal, Rules, Seen, Settlement, raw};
-use crate::envelope::Envelope;
+use crate::decide::raw::{self, RawJob};
+use crate::decide::{self, Admission, Gone, Message, Refusal, Rules, Seen, Settlement};
+use crate::envelope::{Envelope, Plain};
 use crate::pipeline::catch_panic::{Panicked, catch, speakable};
 use crate::pipeline::{Call, Ready};
 use crate::{Args, BoxError, JobContext, JobId, Outcome, PoisonReason};
@@ -273,30 +274,38 @@ impl Run<'_> {
 
     async fn raw(mut self, job: &JobEntry, ready: Ready) {
         let Self { served, message, seen, .. } = self;
-        let (name, policy) = (job.registration.name, job.policy);
+        let (registration, policy) = (&job.registration, job.policy);
         let capabilities = &served.capabilities;
         if served.shutdown.is_stopping() {
             return self.give_back_unstarted().await;
         }
-        let id = JobId::for_message(seen.queue, seen.message_id);
-        if let Some(settlement) = raw::admit(message, name, seen, policy, capabilities) {
-            let refusal = Refusal { id: Some(id), name: Some(name.to_owned()), problem: None };
+        let is_named =
+            |name: &str| registration.name == name || registration.aliases.contains(&name);
+        let plain = std::str::from_utf8(&message.body).map(|body| Plain::read(body, is_named));
+        let id = plain.as_ref().ok().and_then(|plain| plain.id);
+        let id = id.unwrap_or_else(|| JobId::for_message(seen.queue, seen.message_id));
+        let raw_job = RawJob { id, name: registration.name };
+        if let Some(settlement) = raw::admit(message, raw_job, seen, policy, capabilities) {
+            let name = Some(registration.name.to_owned());
+            let refusal = Refusal { id: Some(id), name, problem: None };
             self.log_refusal(&settlement, &refusal);
             let _ = self.settle(settlement).await;
             return;
         }
         let attempt = raw::attempt(seen);
-        let start = std::str::from_utf8(&message.body).map(|args| Start {
-            id,
-            job,
-            args: Args::new(args, job.registration.version),
-            attempt,
-            max_attempts: policy.max_attempts,
-            enqueued_at: message.inserted_at,
-            meta: Default::default(),
-        });
-        let ran = match &start {
-            Ok(start) => self.start(start, ready).await,
+        let ran = match &plain {
+            Ok(plain) => {
+                let start = Start {
+                    id,
+                    job,
+                    args: Args::new(&plain.args, registration.version),
+                    attempt,
+                    max_attempts: policy.max_attempts,
+                    enqueued_at: message.inserted_at,
+                    meta: plain.meta.clone(),
+                };
+                self.start(&start, ready).await
+            }
             Err(_) => Ran::Misfit("the message is not UTF-8 text".to_owned()),
         };
         let seen = Seen { now: self.now(), ..seen };
@@ -304,10 +313,10 @@ impl Run<'_> {
         let settlement = match &ran {
             Ran::LeaseLost => return self.forget().await,
             Ran::Outcome(outcome) => {
-                raw::decide(message, name, seen, outcome, policy, capabilities, rng)
+                raw::decide(message, raw_job, seen, outcome, policy, capabilities, rng)
             }
             Ran::Misfit(problem) => {
-                raw::misfit(message, name, seen, problem.clone(), policy, capabilities, rng)
+                raw::misfit(message, raw_job, seen, problem.clone(), policy, capabilities, rng)
             }
         };
         self.log(job, id, attempt, &ran, &settlement);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::PoisonQueue;
 use crate::backend::MessageId;
-use crate::envelope::{DecodeError, Envelope};
+use crate::envelope::{DecodeError, Envelope, Event};
 use crate::{JobId, PoisonReason, QueueName};
 
 /// One job that could not succeed, or a message that is no job at all.
@@ -38,22 +38,30 @@ impl PoisonJob {
     ) -> Self {
         match Envelope::decode(&body) {
             Ok(envelope) => Self::of_envelope(from, inserted_at, &envelope, body.clone()),
-            Err(error) => Self {
-                id: JobId::for_message(from.name(), message_id),
-                name: None,
-                reason: match error {
-                    DecodeError::NewerFormat(_) => PoisonReason::NewerFormat,
-                    _ => PoisonReason::Undecodable,
-                },
-                error: Some(error.to_string()),
-                attempts: 0,
-                queue: from.queue().clone(),
-                poisoned_at: inserted_at,
-                enqueued_at: inserted_at,
-                args: None,
-                original: Some(body.clone()),
-                body,
-            },
+            Err(error) => {
+                let event = Event::read(&body).ok().flatten();
+                let (id, name) = match &event {
+                    Some(event) => (event.id, Some(event.name.clone().into_owned())),
+                    None => (JobId::for_message(from.name(), message_id), None),
+                };
+                Self {
+                    id,
+                    name,
+                    reason: match error {
+                        DecodeError::NewerFormat(_) => PoisonReason::NewerFormat,
+                        _ if event.is_some() => PoisonReason::Other,
+                        _ => PoisonReason::Undecodable,
+                    },
+                    error: event.is_none().then(|| error.to_string()),
+                    attempts: 0,
+                    queue: from.queue().clone(),
+                    poisoned_at: inserted_at,
+                    enqueued_at: inserted_at,
+                    args: None,
+                    original: Some(body.clone()),
+                    body,
+                }
+            }
         }
     }
 
@@ -86,13 +94,13 @@ impl PoisonJob {
         }
     }
 
-    /// The job's id: the one that its enqueue gave. For a message that is no job, one that stays
-    /// the same as long as the message does.
+    /// The job's id: the one that its enqueue gave. For an event, one that all its copies share;
+    /// for any other message that is no job, one that stays the same as long as the message does.
     pub fn id(&self) -> JobId {
         self.id
     }
 
-    /// The job's name; `None` for a message that is no job.
+    /// The job's name, which of an event is its type; `None` for a message that is no job.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }

@@ -233,9 +233,9 @@ proptest! {
         given.with_seen(|delivery, seen| {
             let (policy, caps) = (given.kind.unwrap().policy, &given.capabilities);
             let settlements = [
-                super::super::raw::admit(delivery, "job", seen, policy, caps),
-                Some(super::super::raw::decide(delivery, "job", seen, &outcome, policy, caps, rng)),
-                Some(super::super::raw::misfit(delivery, "job", seen, "x".into(), policy, caps, rng)),
+                super::super::raw::admit(delivery, raw_job(), seen, policy, caps),
+                Some(super::super::raw::decide(delivery, raw_job(), seen, &outcome, policy, caps, rng)),
+                Some(super::super::raw::misfit(delivery, raw_job(), seen, "x".into(), policy, caps, rng)),
             ];
             for settlement in settlements.into_iter().flatten() {
                 match settlement {

@@ -10,7 +10,7 @@ impl Given {
 
     fn raw_admitted(&self) -> String {
         self.with_seen(|delivery, seen| {
-            match raw::admit(delivery, "job", seen, self.raw_policy(), &self.capabilities) {
+            match raw::admit(delivery, raw_job(), seen, self.raw_policy(), &self.capabilities) {
                 None => format!("run attempt {}", raw::attempt(seen)),
                 Some(settlement) => self.show_raw(&settlement),
             }
@@ -21,7 +21,7 @@ impl Given {
         let rng = &mut fastrand::Rng::with_seed(7);
         self.with_seen(|delivery, seen| {
             let (policy, caps) = (self.raw_policy(), &self.capabilities);
-            self.show_raw(&raw::decide(delivery, "job", seen, outcome, policy, caps, rng))
+            self.show_raw(&raw::decide(delivery, raw_job(), seen, outcome, policy, caps, rng))
         })
     }
 
@@ -30,7 +30,7 @@ impl Given {
         self.with_seen(|delivery, seen| {
             let (policy, caps) = (self.raw_policy(), &self.capabilities);
             let problem = "at `n`".to_owned();
-            match raw::misfit(delivery, "job", seen, problem, policy, caps, rng) {
+            match raw::misfit(delivery, raw_job(), seen, problem, policy, caps, rng) {
                 Settlement::Release { delay, why: Later::PutBack } => {
                     format!("release, put back in {delay:?}")
                 }
