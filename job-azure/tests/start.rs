@@ -129,7 +129,7 @@ async fn whoever_may_not_create_queues_can_serve_those_that_are_there() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_service_that_cannot_be_reached_ends_the_worker_after_a_minute() {
+async fn a_service_that_cannot_be_reached_ends_the_worker_after_two_minutes() {
     let service = FakeService::new();
     service.faults(|_| Fault::RefuseConnection);
     let begin = Instant::now();
@@ -137,7 +137,7 @@ async fn a_service_that_cannot_be_reached_ends_the_worker_after_a_minute() {
     assert!(matches!(error, WorkerError::Queue { .. }), "{text}");
     assert!(text.contains("no connection"), "{text}");
     assert!(text.contains("check the account's name"), "{text}");
-    assert!(begin.elapsed() <= 80 * SECOND, "{:?}", begin.elapsed());
+    assert!(begin.elapsed() <= 140 * SECOND, "{:?}", begin.elapsed());
 }
 
 #[tokio::test]

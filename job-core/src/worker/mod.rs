@@ -58,7 +58,7 @@ const CREATE_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a queue may resist being made before the worker ends with an error. Whatever started
 /// it starts it again, and sees that something is wrong.
-const START_LIMIT: Duration = Duration::from_secs(60);
+const START_LIMIT: Duration = Duration::from_secs(120);
 
 /// Runs jobs.
 ///

@@ -94,13 +94,13 @@ impl PoisonJob {
         }
     }
 
-    /// The job's id: the one that its enqueue gave. For a message that is no job, one that stays
-    /// the same as long as the message does.
+    /// The job's id: the one that its enqueue gave. For an event, one that all its copies share;
+    /// for any other message that is no job, one that stays the same as long as the message does.
     pub fn id(&self) -> JobId {
         self.id
     }
 
-    /// The job's name; `None` for a message that is no job.
+    /// The job's name, which of an event is its type; `None` for a message that is no job.
     pub fn name(&self) -> Option<&str> {
         self.name.as_deref()
     }
