@@ -171,6 +171,11 @@ pub fn job(
 /// belong to the job.
 ///
 /// Workers find it by themselves. For `.register::<send_welcome>()` there is a type of that name.
+///
+/// A job has one handler. Two `#[handler]`s for one job in a crate do not compile, whatever modules
+/// they are in and whichever crate the job is from. Two in different crates, or one beside the
+/// function of a `#[job]`, are an error of `WorkerBuilder::build` in a program that links both,
+/// which names their places; unless its worker leaves out one of them by `.without_linked_jobs()`.
 #[proc_macro_attribute]
 pub fn handler(
     options: proc_macro::TokenStream,

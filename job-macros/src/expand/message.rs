@@ -31,14 +31,14 @@ fn define(krate: &Path, message: &Message, definition: &Definition) -> TokenStre
                 let serde = serde_of(serde);
                 quote!(#(#attrs)* #(#serde)* #vis #ident: #ty)
             });
+            // All at the name, which the compiler would else show as the macro's.
+            let body = quote_spanned!(ident.span()=> #vis struct #ident { #(#fields,)* });
             quote! {
                 #derives
                 #[allow(missing_docs)]
                 #(#attrs)*
                 #(#serde)*
-                #vis struct #ident {
-                    #(#fields,)*
-                }
+                #body
             }
         }
     };
@@ -77,9 +77,10 @@ fn unit_struct(krate: &Path, message: &Message, definition: &Definition) -> Toke
     let private = quote!(#krate::__private);
     let [s, serializer] = ["S", "serializer"].map(own);
     let [d, deserializer] = ["D", "deserializer"].map(own);
+    let structure = quote_spanned!(ident.span()=> #vis struct #ident;);
     quote! {
         #(#attrs)*
-        #vis struct #ident;
+        #structure
 
         #[automatically_derived]
         impl #private::serde::Serialize for #ident {
