@@ -5,7 +5,7 @@ pub use serde;
 
 pub use crate::classify::{AsError, Classifier, Classify, Delay, ErrorType, Verdict, verdict};
 
-use crate::JobError;
+use crate::{Job, JobError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// What the function behind a job may return.
@@ -59,6 +59,16 @@ pub const fn crate_of(module: &str) -> u32 {
         at += 1;
     }
     hash
+}
+
+/// Refuses an upgrade that is not from the version before. So does
+/// [`Args::read_or_upgrade`](crate::Args::read_or_upgrade), but `cargo check` does not get that far.
+#[track_caller]
+pub const fn upgrades<Old: Job, New: Job, Out>(_: &impl FnOnce(Old) -> Out) {
+    assert!(
+        Old::VERSION + 1 == New::VERSION,
+        "an upgrade is from the version before: give the older job that `version`"
+    );
 }
 
 /// The wire form of a job without args: an empty map, to which fields may be added later.

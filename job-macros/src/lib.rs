@@ -89,8 +89,9 @@ use self::parse::Item;
 ///
 /// A field that is optional (an `Option`, or `#[serde(default)]`) can be added at any time. Any other
 /// change of the args is a new version, with a function that makes them of the older ones. It may
-/// return a `Result`, and the older struct may have an upgrade of its own. Workers leave jobs of a
-/// newer version than theirs to newer workers.
+/// return a `Result`, and the older struct may have an upgrade of its own, but it is of the version
+/// before, or it does not compile. Workers leave jobs of a newer version than theirs to newer
+/// workers.
 ///
 /// ```
 /// use job_core::{JobError, job};

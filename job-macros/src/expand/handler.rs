@@ -72,6 +72,7 @@ pub(super) fn expand(
         #structure
 
         #[automatically_derived]
+        #[diagnostic::do_not_recommend]
         impl #krate::Handler for #on {
             type Job = #job_type;
 

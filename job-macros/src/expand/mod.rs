@@ -6,7 +6,7 @@ mod message;
 
 pub(crate) use self::message::duration;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::{FnArg, ItemStruct, Path};
 
@@ -72,6 +72,21 @@ fn plain_function(function: &Function) -> TokenStream {
 /// the underscores for constants: a parameter `cx` would be a pattern if there were a constant `cx`.
 fn own(name: &str) -> Ident {
     Ident::new(&format!("__{name}"), Span::mixed_site())
+}
+
+/// The same tokens, shown as being at that place: an error about all of them is then an error there,
+/// and not at the whole macro call.
+fn located(at: Span, tokens: TokenStream) -> TokenStream {
+    let located = |mut token: TokenTree| {
+        if let TokenTree::Group(group) = &token {
+            let mut inner = Group::new(group.delimiter(), located(at, group.stream()));
+            inner.set_span(group.span());
+            token = inner.into();
+        }
+        token.set_span(token.span().located_at(at));
+        token
+    };
+    tokens.into_iter().map(located).collect()
 }
 
 fn path_text(path: &Path) -> String {
