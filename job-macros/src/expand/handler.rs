@@ -18,8 +18,18 @@ pub(super) fn expand(
 ) -> Option<TokenStream> {
     let Handler { vis, function, params, job, output } = handler;
     let (on, job_type, structure) = match job {
-        None => (&message?.ident, quote!(Self), None),
-        Some(job) => (function, quote!(#job), Some(handler_struct(krate, vis, function, job))),
+        None => (
+            &message?.ident,
+            quote!(
+                type Job = Self;
+            ),
+            None,
+        ),
+        Some(job) => {
+            // A job that is more private than the function is an error at its type.
+            let job_type = quote_spanned!(job.span()=> type Job = #job;);
+            (function, job_type, Some(handler_struct(krate, vis, function, job)))
+        }
     };
     let taken = match job {
         None => quote!(#on),
@@ -74,7 +84,7 @@ pub(super) fn expand(
         #[automatically_derived]
         #[diagnostic::do_not_recommend]
         impl #krate::Handler for #on {
-            type Job = #job_type;
+            #job_type
 
             #call {
                 let #returned = #function(#(#values),*).await;
@@ -95,17 +105,18 @@ fn handler_struct(krate: &Path, vis: &Visibility, function: &Ident, job: &Type) 
     let docs = format!(" The handler `{shown}`, as `.register::<{shown}>()` takes it.");
     let private = quote!(#krate::__private);
     let here = quote!({ #private::crate_of(::core::module_path!()) });
-    let question = quote_spanned! {job.span()=>
+    let answer = quote_spanned! {job.span()=>
         #[diagnostic::do_not_recommend]
         impl #private::HandledBy<#function, #here> for #job {}
-        const _: fn() = || <#job as #private::HandledBy<_, #here>>::alone(|| loop {});
     };
+    let question = quote_spanned!(job.span()=> <#job as #private::HandledBy<_, #here>>::alone);
     quote! {
         #[doc = #docs]
         #[allow(dead_code, non_camel_case_types)]
         #[derive(::core::fmt::Debug)]
         #vis struct #function {}
 
-        #question
+        #answer
+        const _: fn() = || #question(|| ::core::unreachable!());
     }
 }

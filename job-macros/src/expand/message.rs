@@ -19,7 +19,7 @@ pub(super) fn expand(krate: &Path, message: &Message) -> TokenStream {
 
 fn define(krate: &Path, message: &Message, definition: &Definition) -> TokenStream {
     let Message { ident, .. } = message;
-    let Definition { vis, attrs, serde, fields, hidden_debug, doubtful } = definition;
+    let Definition { span, vis, attrs, serde, fields, hidden_debug, doubtful } = definition;
     let with_serde = doubtful.is_empty();
     let serde_of = |serde| if with_serde { serde } else { &[][..] };
     let structure = match fields {
@@ -31,8 +31,7 @@ fn define(krate: &Path, message: &Message, definition: &Definition) -> TokenStre
                 let serde = serde_of(serde);
                 quote!(#(#attrs)* #(#serde)* #vis #ident: #ty)
             });
-            // All at the name, which the compiler would else show as the macro's.
-            let body = quote_spanned!(ident.span()=> #vis struct #ident { #(#fields,)* });
+            let body = quote_spanned!(*span=> #vis struct #ident { #(#fields,)* });
             quote! {
                 #derives
                 #[allow(missing_docs)]
@@ -73,11 +72,11 @@ fn serde_derives(krate: &Path) -> TokenStream {
 /// could ever be added; so it is an empty map, as every other job is a map.
 fn unit_struct(krate: &Path, message: &Message, definition: &Definition) -> TokenStream {
     let ident = &message.ident;
-    let Definition { vis, attrs, .. } = definition;
+    let Definition { span, vis, attrs, .. } = definition;
     let private = quote!(#krate::__private);
     let [s, serializer] = ["S", "serializer"].map(own);
     let [d, deserializer] = ["D", "deserializer"].map(own);
-    let structure = quote_spanned!(ident.span()=> #vis struct #ident;);
+    let structure = quote_spanned!(*span=> #vis struct #ident;);
     quote! {
         #(#attrs)*
         #structure
