@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
     message = "a job cannot return `{Self}`",
     label = "not a `Result<(), _>` whose error becomes a `JobError`",
     note = "write `-> Result<(), JobError>`: `?` turns every error into a `JobError`",
-    note = "an error type of your own implements `std::error::Error`, or `JobError` implements `From` it"
+    note = "an error type of your own implements `std::error::Error`, or `JobError` implements `From` it; a `Box<dyn Error>` needs `+ Send + Sync`"
 )]
 pub trait Returned {
     fn into_result(self) -> Result<(), JobError>;
