@@ -261,9 +261,11 @@ pub fn derive_job(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
 /// The type is an error (`std::error::Error + Send + Sync`), as thiserror makes it; it stays what
 /// the job failed with. It is asked when it becomes a `JobError` itself. Inside of another error,
 /// such as `anyhow::Error`, it is not seen; convert it before.
+///
+/// `#[job_error(crate = path)]` on the type says where job-core is, if not at `::job_core`.
 #[proc_macro_derive(
     JobError,
-    attributes(retry, retry_after, permanent, discard, snooze, transparent)
+    attributes(retry, retry_after, permanent, discard, snooze, transparent, job_error)
 )]
 pub fn derive_job_error(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let mut errors = Errors::default();

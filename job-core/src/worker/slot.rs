@@ -343,6 +343,7 @@ impl Run<'_> {
             max_attempts: start.max_attempts,
             enqueued_at: start.enqueued_at,
             deadline: now + timeout,
+            timeout,
             meta: start.meta.clone(),
         };
         let context = JobContext::new(about, Arc::clone(&self.served.shared));
