@@ -177,6 +177,7 @@ pub fn job(
 /// they are in and whichever crate the job is from. Two in different crates, or one beside the
 /// function of a `#[job]`, are an error of `WorkerBuilder::build` in a program that links both,
 /// which names their places; unless its worker leaves out one of them by `.without_linked_jobs()`.
+/// A stand-in for a test implements `job_core::Handler` by hand.
 #[proc_macro_attribute]
 pub fn handler(
     options: proc_macro::TokenStream,
@@ -222,7 +223,7 @@ pub fn derive_job(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
 /// | `#[retry_after(field)]` | The same with the time that a field holds, a `Duration` or an `Option` of one (`None`: by its backoff). A tuple's field is `#[retry_after(0)]`. |
 /// | `#[permanent]` | It goes to the poison queue now. |
 /// | `#[discard]` | It is dropped, logged and counted. |
-/// | `#[snooze("1m")]`, `#[snooze(field)]` | It comes again after that time, without using up an attempt. |
+/// | `#[snooze("1m")]`, `#[snooze(field)]` | It comes again after that time, without using up an attempt (`None`: tried again by its backoff). |
 /// | `#[transparent]` | What the error in the only field says, if it says anything. |
 ///
 /// ```
