@@ -4,6 +4,7 @@
 //! cargo run --bin config                                    # examples/config/worker.toml
 //! JOB_CONCURRENCY=2 cargo run --bin config                  # a variable goes before the file
 //! JOB_QUEUES__MAIL__RATE_LIMIT="5 per 1s" cargo run --bin config
+//! JOB_SERVE=mail cargo run --bin config                     # a worker of one queue
 //! cargo run --bin config -- --json                          # the settings in effect, as JSON
 //! cargo run --bin config -- my.toml
 //! ```
@@ -29,8 +30,9 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 /// Reads the file, then what variables say.
 ///
 /// An app of more than a worker would have a section for it in a type of its own, as
-/// `struct Settings { worker: WorkerConfig, .. }`, and a prefix of its own: some CI servers set
-/// variables that begin with `JOB_`.
+/// `struct Settings { worker: WorkerConfig, .. }`, and a prefix of its own, such as `SHOP`: others
+/// set variables that begin with `JOB_`, as Jenkins does with `JOB_NAME`, and a setting that nobody
+/// knows is an error here.
 fn read_settings(file: &Path) -> anyhow::Result<WorkerConfig> {
     let variables = Environment::with_prefix("JOB")
         .prefix_separator("_")
@@ -120,9 +122,13 @@ async fn run() -> anyhow::Result<()> {
     let people = ["ada", "grace", "katherine"];
     client.enqueue_all(people.map(|to| SendMail { to: to.to_owned() })).await?;
     client.enqueue(WriteReport { about: "mails".to_owned() }).await?;
+    // Those of other queues are left for other workers.
+    let serves = |queue| worker.describe().queues.iter().any(|served| served.name == queue);
+    let mails = if serves("mail") { people.len() } else { 0 };
+    let expected = mails + usize::from(serves("nightly-report"));
     let mut done = Vec::new();
     let all = async {
-        while done.len() < people.len() + 1 {
+        while done.len() < expected {
             done.extend(told.recv().await);
         }
     };

@@ -56,9 +56,21 @@ fn the_settings_as_json() {
 }
 
 #[test]
+fn a_variable_chooses_the_queues() {
+    for (serve, done) in [
+        ("mail", "done: a mail to ada, a mail to grace, a mail to katherine"),
+        ("nightly-report", "done: the report about mails"),
+    ] {
+        let out = out(&run(&[], &[("JOB_SERVE", serve)]));
+        assert!(out.lines().any(|line| line == done), "{out}");
+    }
+}
+
+#[test]
 fn a_wrong_variable_is_named() {
     for (name, value, error) in [
         ("JOB_TIMEOUT", "30", "at `timeout`: `30` has no unit: write `30s` if seconds are meant"),
+        ("JOB_NAME", "ci", "at `name`: unknown field `name`, expected one of `concurrency`"),
         ("JOB_CONCURENCY", "4", "at `concurency`: unknown field `concurency`, expected one of `co"),
         (
             "JOB_CONCURRENCY",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,7 @@ pub(crate) struct About {
     pub(crate) max_attempts: u32,
     pub(crate) enqueued_at: SystemTime,
     pub(crate) deadline: Instant,
+    pub(crate) timeout: Duration,
     pub(crate) meta: BTreeMap<String, String>,
 }
 
@@ -157,6 +158,11 @@ impl JobContext {
             let name = std::any::type_name::<T>();
             JobError::retry(format!("the worker has no Data<{name}>; give it one with `.data(..)`"))
         })
+    }
+
+    /// What the time up to the deadline was at the start.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.inner.about.timeout
     }
 
     pub(crate) fn cancel(&self) {

@@ -80,6 +80,21 @@
 //! - An error of `poll_ready` charges nobody. It is logged, the service is thrown away, and a clone
 //!   of the stack as it was built is asked after a pause, 250 ms at first and up to 30 s. For the
 //!   layers of a job it is a failed attempt.
+//! - Layers may share a limit, and one run may need several. Those are waited for one after the
+//!   other, from the outermost layer of the queue on and then of the worker, while what is had is
+//!   held. So two queues that take two shared limits in opposite orders can wait for each other for
+//!   ever, like threads that take two locks. Take them in one order everywhere: below, if `news` had
+//!   them the other way round, each could hold the one and wait for the other.
+//!
+//! ```
+//! use job_core::Queue;
+//! use tower::limit::GlobalConcurrencyLimitLayer;
+//!
+//! let account = GlobalConcurrencyLimitLayer::new(10);
+//! let printer = GlobalConcurrencyLimitLayer::new(1);
+//! let mail = Queue::new("mail").layer(account.clone()).layer(printer.clone());
+//! let news = Queue::new("news").layer(account).layer(printer);
+//! ```
 //!
 //! # How often a layer makes a service
 //!
@@ -93,7 +108,8 @@
 //!
 //! - `Ok(outcome)` is honoured, whoever it comes from. A layer that turns a job away best answers
 //!   [`Outcome::Snooze`](crate::Outcome::Snooze): later, without using up an attempt.
-//! - `Err(error)` is a failed attempt with that error, like one of the handler, and so is a panic.
+//! - `Err(error)` is a failed attempt with that error, like one of the handler, and so is a panic. A
+//!   service whose `call` panicked is thrown away.
 //! - The handler's own failures are **not** an `Err`: they come out as `Ok(Outcome::Retry { .. })`,
 //!   `Ok(Outcome::Permanent { .. })` and so on. A layer that looks for failures must look at both.
 //!

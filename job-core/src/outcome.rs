@@ -127,6 +127,9 @@ impl JobError {
     }
 }
 
+/// What `?` takes: std errors, anyhow's, eyre's, `String`, `&str`. A `Box<dyn Error>` is among them
+/// as `Box<dyn Error + Send + Sync>`.
+#[diagnostic::do_not_recommend]
 impl<E: Into<BoxError>> From<E> for JobError {
     fn from(error: E) -> Self {
         let error = error.into();

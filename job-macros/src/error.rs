@@ -53,10 +53,29 @@ const ALL: [(&str, &str); 6] = [
 pub(crate) fn derive(item: &DeriveInput) -> TokenStream {
     let mut errors = Errors::default();
     let error = check(item, &mut errors);
+    let krate = krate(item, &mut errors);
     match errors.into_compile_errors() {
         Some(errors) => errors,
-        None => expand(&syn::parse_quote!(::job_core), &error),
+        None => expand(&krate, &error),
     }
+}
+
+/// Where job-core is, by `#[job_error(crate = path)]`.
+fn krate(item: &DeriveInput, errors: &mut Errors) -> Path {
+    let mut krate = syn::parse_quote!(::job_core);
+    for attr in item.attrs.iter().filter(|attr| attr.path().is_ident("job_error")) {
+        let given = attr.parse_nested_meta(|meta| {
+            if !meta.path.is_ident("crate") {
+                return Err(meta.error("its one option is `crate = path`, where job-core is"));
+            }
+            krate = options::krate(&meta.value()?.parse()?)?;
+            Ok(())
+        });
+        if let Err(error) = given {
+            errors.push(error);
+        }
+    }
+    krate
 }
 
 fn check(item: &DeriveInput, errors: &mut Errors) -> ErrorType {

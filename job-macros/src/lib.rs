@@ -89,8 +89,9 @@ use self::parse::Item;
 ///
 /// A field that is optional (an `Option`, or `#[serde(default)]`) can be added at any time. Any other
 /// change of the args is a new version, with a function that makes them of the older ones. It may
-/// return a `Result`, and the older struct may have an upgrade of its own. Workers leave jobs of a
-/// newer version than theirs to newer workers.
+/// return a `Result`, and the older struct may have an upgrade of its own, but it is of the version
+/// before, or it does not compile. Workers leave jobs of a newer version than theirs to newer
+/// workers.
 ///
 /// ```
 /// use job_core::{JobError, job};
@@ -171,6 +172,12 @@ pub fn job(
 /// belong to the job.
 ///
 /// Workers find it by themselves. For `.register::<send_welcome>()` there is a type of that name.
+///
+/// A job has one handler. Two `#[handler]`s for one job in a crate do not compile, whatever modules
+/// they are in and whichever crate the job is from. Two in different crates, or one beside the
+/// function of a `#[job]`, are an error of `WorkerBuilder::build` in a program that links both,
+/// which names their places; unless its worker leaves out one of them by `.without_linked_jobs()`.
+/// A stand-in for a test implements `job_core::Handler` by hand.
 #[proc_macro_attribute]
 pub fn handler(
     options: proc_macro::TokenStream,
@@ -216,7 +223,7 @@ pub fn derive_job(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
 /// | `#[retry_after(field)]` | The same with the time that a field holds, a `Duration` or an `Option` of one (`None`: by its backoff). A tuple's field is `#[retry_after(0)]`. |
 /// | `#[permanent]` | It goes to the poison queue now. |
 /// | `#[discard]` | It is dropped, logged and counted. |
-/// | `#[snooze("1m")]`, `#[snooze(field)]` | It comes again after that time, without using up an attempt. |
+/// | `#[snooze("1m")]`, `#[snooze(field)]` | It comes again after that time, without using up an attempt (`None`: tried again by its backoff). |
 /// | `#[transparent]` | What the error in the only field says, if it says anything. |
 ///
 /// ```
@@ -255,9 +262,11 @@ pub fn derive_job(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
 /// The type is an error (`std::error::Error + Send + Sync`), as thiserror makes it; it stays what
 /// the job failed with. It is asked when it becomes a `JobError` itself. Inside of another error,
 /// such as `anyhow::Error`, it is not seen; convert it before.
+///
+/// `#[job_error(crate = path)]` on the type says where job-core is, if not at `::job_core`.
 #[proc_macro_derive(
     JobError,
-    attributes(retry, retry_after, permanent, discard, snooze, transparent)
+    attributes(retry, retry_after, permanent, discard, snooze, transparent, job_error)
 )]
 pub fn derive_job_error(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let mut errors = Errors::default();

@@ -33,6 +33,8 @@ pub(crate) struct Message {
 
 /// The struct of the args.
 pub(crate) struct Definition {
+    /// Where it is, for errors and lints: at the struct that was written, or else in the macro.
+    pub(crate) span: Span,
     pub(crate) vis: Visibility,
     /// All that go to the struct as it is.
     pub(crate) attrs: Vec<Attribute>,

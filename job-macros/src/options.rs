@@ -40,12 +40,11 @@ const ALL: [(&str, &str); 11] = [
 const BACKOFF_EXAMPLE: &str = "`backoff = exponential(\"2s\", \"10m\")`";
 
 /// What people from elsewhere may try first.
-const ELSEWHERE: [(&str, &str); 12] = [
+const ELSEWHERE: [(&str, &str); 11] = [
     ("retries", "max_attempts"),
     ("max_retries", "max_attempts"),
     ("attempts", "max_attempts"),
     ("retry", "backoff"),
-    ("delay", "backoff"),
     ("ttl", "expires_in"),
     ("expires", "expires_in"),
     ("max_duration", "timeout"),
@@ -143,6 +142,11 @@ fn unknown(key: &Ident, form: Form) -> String {
     }
     if let Some((_, meant)) = ELSEWHERE.iter().find(|(name, _)| key == name) {
         return format!("there is no option `{key}`: it is called `{meant}` here");
+    }
+    if key == "delay" {
+        return "there is no option `delay`: the wait between attempts is `backoff`, and that before \
+                the first is in the call, `client.enqueue(..).delay(..)`"
+            .into();
     }
     let all = ALL.map(|(name, _)| format!("`{name}`")).join(", ");
     format!("there is no option `{key}`: the options are {all}")
@@ -295,7 +299,7 @@ fn backoff_call(call: &ExprCall) -> syn::Result<Backoff> {
     }
 }
 
-fn krate(value: &Expr) -> syn::Result<Path> {
+pub(crate) fn krate(value: &Expr) -> syn::Result<Path> {
     match value {
         Expr::Path(ExprPath { qself: None, path, .. })
             if path.segments.iter().all(|part| matches!(part.arguments, PathArguments::None)) =>

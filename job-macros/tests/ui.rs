@@ -1,6 +1,7 @@
 //! What users see when they get it wrong, and odd things that must work. After a change of
 //! messages: `TRYBUILD=overwrite cargo test -p job-macros --test ui`, then read them as a user
-//! would.
+//! would. (All of them: without programs that pass, trybuild runs `cargo check`, which says a note
+//! less about a constant.)
 
 use std::path::{Path, PathBuf};
 

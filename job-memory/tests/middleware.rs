@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use common::*;
-use job_core::middleware::{Call, JobLayer, JobService};
+use job_core::middleware::{Call, JobFuture, JobLayer, JobService};
 use job_core::{Backoff, BoxError, JobError, Outcome, Queue};
 use serde_json::json;
 use tokio::time::{Instant, Sleep, sleep};
@@ -834,6 +834,61 @@ async fn a_layer_that_panics_has_failed_the_attempt() {
             let report = worker.stop().await;
             assert_eq!((report.completed(), report.retried()), (1, 2), "{what:?} {of}");
         }
+    }
+}
+
+/// A service that is of no more use once a call has panicked half-way.
+#[derive(Clone)]
+struct Delicate {
+    inner: JobService,
+    half_way: bool,
+    panics: Arc<AtomicUsize>,
+}
+
+impl Service<Call> for Delicate {
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = JobFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> JobFuture {
+        assert!(!self.half_way, "it was used again");
+        self.half_way = true;
+        assert!(self.panics.fetch_add(1, SeqCst) > 0, "once");
+        self.half_way = false;
+        self.inner.call(call)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_call_panicked_is_not_used_again() {
+    for of in ["worker", "queue", "job"] {
+        let backend = memory().await;
+        let (script, mut heard) = obedient();
+        put_jobs(&backend, ["a", "b"]).await;
+        let panics = Arc::new(AtomicUsize::new(0));
+        let layer = layer_fn(move |inner| {
+            let panics = Arc::clone(&panics);
+            Delicate { inner, half_way: false, panics }
+        });
+        let builder = builder(backend.clone(), script);
+        let queue = queue().concurrency(1);
+        let builder = match of {
+            "worker" => builder.layer(layer).queue(queue),
+            "queue" => builder.queue(queue.layer(layer)),
+            _ => builder.queue(queue).job_layer::<Act>(layer),
+        };
+        let worker = Running::new(builder);
+        // The first fails, and the other one has no part in it.
+        for (order, attempt) in [("b", 1), ("a", 2)] {
+            let run = heard.next().await;
+            assert_eq!((&*run.order, run.attempt), (order, attempt), "{of}");
+        }
+        drained(&backend, WORK).await;
+        worker.stop().await;
     }
 }
 

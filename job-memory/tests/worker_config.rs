@@ -177,13 +177,14 @@ fn a_queue_in_config_and_call_is_merged_field_by_field() {
     );
 }
 
+fn served(builder: WorkerBuilder) -> Vec<(String, usize)> {
+    let queues = described(builder).queues;
+    queues.into_iter().map(|queue| (queue.name, queue.concurrency)).collect()
+}
+
 #[test]
-fn a_config_does_not_choose_the_queues() {
+fn settings_of_queues_do_not_choose_them() {
     let mail = || config(json!({ "queues": { "mail": { "concurrency": 4 } } }));
-    let served = |builder: WorkerBuilder| {
-        let queues = described(builder).queues;
-        queues.into_iter().map(|queue| (queue.name, queue.concurrency)).collect::<Vec<_>>()
-    };
     assert_eq!(served(both().config(mail())), [("default".into(), 16), ("mail".into(), 4)]);
     // Other workers of the same program may serve it.
     assert_eq!(
@@ -191,6 +192,49 @@ fn a_config_does_not_choose_the_queues() {
         [("default".into(), 16)]
     );
     assert_eq!(served(both().jobs(["clean"]).config(mail())), [("default".into(), 16)]);
+}
+
+#[test]
+fn a_config_can_choose_the_queues() {
+    let mail = || config(json!({ "serve": ["mail"], "queues": { "mail": { "concurrency": 4 } } }));
+    assert_eq!(served(both().config(mail())), [("mail".into(), 4)]);
+    // As a variable of the environment has it.
+    let text = config(json!({ "serve": " default, mail,later " }));
+    assert_eq!(text.serve.as_deref().unwrap(), ["default", "mail", "later"]);
+    assert_eq!(
+        served(both().config(mail()).config(text)),
+        [("default".into(), 16), ("later".into(), 16), ("mail".into(), 4)]
+    );
+    // What calls say of a queue holds if it is served, whichever comes first.
+    let queues = |builder: WorkerBuilder| {
+        builder.queue(Queue::new("mail").concurrency(2)).queue(Queue::new("default"))
+    };
+    assert_eq!(served(queues(both()).config(mail())), [("mail".into(), 4)]);
+    assert_eq!(served(queues(both().config(mail()))), [("mail".into(), 2)]);
+    // Nor does a worker need what the jobs of other queues need.
+    let clean = config(json!({ "serve": ["default"] }));
+    let builder = empty().register::<SendWelcome>().register::<Clean>().config(clean);
+    assert_eq!(served(builder), [("default".into(), 16)]);
+}
+
+#[test]
+fn mistakes_in_the_choice_of_queues_are_found() {
+    let serve = |queues: Value| both().config(config(json!({ "serve": queues })));
+    let none = "the config's `serve` names no queue; leave it out to serve those of all jobs";
+    assert_eq!(problem(serve(json!([]))), none);
+    assert_eq!(problem(serve(json!(""))), none);
+    assert_eq!(
+        problem(serve(json!(["mial"]))),
+        "queue `mial` is the queue of no job; did you mean `mail`, the queue of job \
+         `send_welcome`, which is not served?",
+    );
+    let wrong = problem(serve(json!("Mail")));
+    assert!(wrong.contains("queue name `Mail`"), "{wrong}");
+    // That it is not served does not make it right.
+    assert_eq!(
+        problem(serve(json!("mail")).queue(Queue::new("default").concurrency(0))),
+        "the concurrency of queue `default` is 0; it would never run a job; use at least 1",
+    );
 }
 
 #[track_caller]

@@ -285,7 +285,7 @@ async fn what_panics_outside_of_its_run_is_a_failed_attempt_too() {
     errors.sort_by_key(|copy| copy["args"]["order"].to_string());
     assert_eq!(
         errors[0]["errors"][0]["error"],
-        "the job timed out after 60s; give it a longer timeout or less to do"
+        "the job timed out after 1m; give it a longer timeout or less to do"
     );
     assert_eq!(errors[1]["errors"][0]["error"], "the error panics when it is shown");
     let report = worker.stop().await;

@@ -231,3 +231,22 @@ fn leases_of_jobs_that_run_long_are_renewed_while_others_come_and_go() {
         assert!(spy.count(Op::Renew) > 5);
     });
 }
+
+#[test]
+fn a_timeout_says_what_was_set_and_not_what_was_left_of_it() {
+    threads(2).block_on(async {
+        let backend = memory().await;
+        let client = Client::new(backend.clone());
+        enqueue(&client, 0..1).await;
+        let script = script(|_, _| std::future::pending());
+        let settings = Queue::new(WORK).timeout(Duration::from_millis(1500)).max_attempts(1);
+        let worker = Running::new(worker(&client, script).queue(settings));
+        empty(&backend).await;
+        worker.stop().await;
+        let jobs = client.poison(WORK).unwrap().list(1).await.unwrap();
+        assert_eq!(
+            jobs[0].error().unwrap(),
+            "the job timed out after 1s500ms; give it a longer timeout or less to do"
+        );
+    });
+}

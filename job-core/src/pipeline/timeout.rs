@@ -5,11 +5,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Sleep, sleep_until};
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::Call;
+use crate::duration::to_text;
 use crate::{BoxError, JobContext, Outcome};
 
 /// Ends each run at its deadline.
@@ -45,12 +46,7 @@ where
 
     fn call(&mut self, call: Call) -> Self::Future {
         let context = call.context().clone();
-        TimeoutFuture {
-            inner: self.inner.call(call),
-            context,
-            started: Instant::now(),
-            timer: None,
-        }
+        TimeoutFuture { inner: self.inner.call(call), context, timer: None }
     }
 }
 
@@ -58,7 +54,6 @@ where
 pub(crate) struct TimeoutFuture<F> {
     inner: F,
     context: JobContext,
-    started: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -78,14 +73,14 @@ where
         timer.as_mut().poll(cx).map(|()| {
             // What the handler started elsewhere learns of it by the token.
             this.context.cancel();
-            Err(TimedOut { after: deadline - this.started }.into())
+            Err(TimedOut { after: this.context.timeout() }.into())
         })
     }
 }
 
 /// The error of a run that took too long.
 #[derive(Debug, thiserror::Error)]
-#[error("the job timed out after {after:?}; give it a longer timeout or less to do")]
+#[error("the job timed out after {}; give it a longer timeout or less to do", to_text(*after))]
 pub(crate) struct TimedOut {
     after: Duration,
 }

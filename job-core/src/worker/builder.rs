@@ -65,7 +65,8 @@ impl WorkerBuilder {
         self
     }
 
-    /// Serves a queue. Without any, the queues of all registered jobs are served.
+    /// Serves a queue. Without any, the queues of all registered jobs are served. A
+    /// [config](Self::config) that chooses the queues has the last word.
     #[must_use]
     pub fn queue(mut self, mut queue: Queue) -> Self {
         if let Some(configured) = self.config.queues.get(&queue.name) {
@@ -98,8 +99,9 @@ impl WorkerBuilder {
     /// # }
     /// ```
     ///
-    /// A config does not choose the queues that are served; [`queue`](Self::queue) does. A queue
-    /// in it that is neither served nor named by any job is an error of [`build`](Self::build).
+    /// [`serve`](WorkerConfig::serve) in a config chooses the queues that are served, whatever
+    /// calls say; settings of a queue do not. Settings of a queue that is neither served nor named
+    /// by any job are an error of [`build`](Self::build).
     #[must_use]
     pub fn config(mut self, config: WorkerConfig) -> Self {
         for queue in &mut self.queues {

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::{Backoff, duration};
@@ -59,8 +60,14 @@ pub struct WorkerConfig {
     /// `1d` by default.
     #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
     pub put_back_limit: Option<Duration>,
-    /// Settings of queues, by name. They do not choose the queues: those that a worker does not
-    /// serve are left out, so that several workers can have one file.
+    /// The queues to serve, and no others, whatever calls say: `["mail", "pictures"]`, or
+    /// `"mail, pictures"` as a variable of the environment has it. One program can thereby run as
+    /// several workers. What calls and `queues` say of a queue holds if it is served. By default
+    /// those of the calls of [`queue`](crate::WorkerBuilder::queue), or those of all jobs.
+    #[serde(deserialize_with = "names", skip_serializing_if = "Option::is_none")]
+    pub serve: Option<Vec<String>>,
+    /// Settings of queues, by name. They do not choose the queues, which `serve` does: those that
+    /// a worker does not serve are left out, so that several workers can have one file.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub queues: BTreeMap<String, QueueConfig>,
 }
@@ -132,6 +139,7 @@ impl WorkerConfig {
             grace,
             crash_limit,
             put_back_limit,
+            serve,
             queues,
         } = other;
         set(&mut self.concurrency, concurrency);
@@ -141,6 +149,7 @@ impl WorkerConfig {
         set(&mut self.grace, grace);
         set(&mut self.crash_limit, crash_limit);
         set(&mut self.put_back_limit, put_back_limit);
+        set(&mut self.serve, serve);
         for (name, queue) in queues {
             self.queues.entry(name).or_default().overlay(queue);
         }
@@ -223,6 +232,38 @@ fn parse_rate(text: &str) -> Result<RateLimit, String> {
     Ok(RateLimit { limit, per })
 }
 
+/// A list of names, or a text with commas between them.
+fn names<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+    struct Names;
+
+    impl<'de> Visitor<'de> for Names {
+        type Value = Option<Vec<String>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("names of queues such as `mail, pictures`, or a list of them")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+            Ok(Some(names.map(str::to_owned).collect()))
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut names = Vec::new();
+            while let Some(name) = list.next_element()? {
+                names.push(name);
+            }
+            Ok(Some(names))
+        }
+    }
+
+    from.deserialize_any(Names)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -235,7 +276,7 @@ mod tests {
 
     #[test]
     fn everything_may_be_left_out() {
-        let config = read(json!({ "queues": { "mail": {} } })).unwrap();
+        let config = read(json!({ "serve": null, "queues": { "mail": {} } })).unwrap();
         assert_eq!(serde_json::to_value(config).unwrap(), json!({ "queues": { "mail": {} } }));
     }
 
@@ -249,6 +290,7 @@ mod tests {
             "grace": "0s",
             "crash_limit": 2,
             "put_back_limit": "1d",
+            "serve": ["mail"],
             "queues": { "mail": {
                 "concurrency": 4,
                 "rate_limit": "100 per 1s",
@@ -288,6 +330,8 @@ mod tests {
                 json!({ "backoff": "random(1s)" }),
                 "at `backoff`: `random(1s)` is not a backoff: write `exponential(2s, 10m)`, ",
             ),
+            (json!({ "serve": 1 }), "at `serve`: invalid type: integer `1`, expected names of que"),
+            (json!({ "serve": [1] }), "at `serve[0]`: invalid type: integer `1`, expected a str"),
             (json!({ "backoff": "fixed(5)" }), "at `backoff`: `5` has no unit: write `5s` if"),
             (
                 json!({ "backoff": { "kind": "fixed", "base": "5s" } }),

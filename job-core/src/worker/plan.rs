@@ -204,43 +204,68 @@ impl WorkerBuilder {
         }
     }
 
-    /// The queues to serve: those that were named, else those of all jobs.
+    /// The queues to serve: those that the config chooses, else those that were set up, else
+    /// those of all jobs.
     fn collect_queues(&self, jobs: &Jobs, problems: &mut Problems) -> BTreeMap<QueueName, Queue> {
-        let mut queues = BTreeMap::new();
+        let mut set_up = BTreeMap::new();
         for queue in &self.queues {
             self.check_queue(queue, jobs, problems);
             if let Some(name) = problems.queue_name(&queue.name)
-                && queues.insert(name, queue.clone()).is_some()
+                && set_up.insert(name, queue.clone()).is_some()
             {
                 problems.add(format!("queue `{}` is set up twice; merge them", queue.name));
             }
         }
-        self.check_spelling(jobs, problems);
-        if self.queues.is_empty() {
-            for job in jobs.values() {
-                let name = self.queue_of(job);
-                if let Some(name) = problems.queue_name(name) {
-                    queues.entry(name).or_insert_with_key(|name| {
-                        let mut queue = Queue::new(name.as_str());
-                        if let Some(configured) = self.config.queues.get(name.as_str()) {
-                            queue.config = *configured;
-                        }
+        let chosen: Vec<_> = match &self.config.serve {
+            Some(serve) => serve.iter().map(String::as_str).collect(),
+            None if self.queues.is_empty() => jobs.values().map(|job| self.queue_of(job)).collect(),
+            None => {
+                self.check_spelling(&set_up, jobs, problems);
+                return set_up;
+            }
+        };
+        if chosen.is_empty() && self.config.serve.is_some() {
+            problems.add(
+                "the config's `serve` names no queue; leave it out to serve those of all jobs",
+            );
+        }
+        let mut queues = BTreeMap::new();
+        for name in chosen {
+            if let Some(name) = problems.queue_name(name) {
+                queues.entry(name).or_insert_with_key(|name| {
+                    set_up.remove(name).unwrap_or_else(|| {
+                        let queue = self.configured(name);
                         self.check_queue(&queue, jobs, problems);
                         queue
-                    });
-                }
+                    })
+                });
             }
         }
+        self.check_spelling(&queues, jobs, problems);
         queues
+    }
+
+    /// A queue that no call has set up.
+    fn configured(&self, name: &QueueName) -> Queue {
+        let mut queue = Queue::new(name.as_str());
+        if let Some(configured) = self.config.queues.get(name.as_str()) {
+            queue.config = *configured;
+        }
+        queue
     }
 
     /// A queue that is no job's, nearly spelled like one that is and is not served: a mistake.
     /// Other queues that are no job's are not, since calls may name them.
-    fn check_spelling(&self, jobs: &Jobs, problems: &mut Problems) {
+    fn check_spelling(
+        &self,
+        queues: &BTreeMap<QueueName, Queue>,
+        jobs: &Jobs,
+        problems: &mut Problems,
+    ) {
         const NEAR: usize = 2;
-        let is_served = |name: &str| self.queues.iter().any(|queue| queue.name == name);
-        for queue in &self.queues {
-            let name = &*queue.name;
+        let is_served = |name: &str| queues.keys().any(|queue| queue.as_str() == name);
+        for (name, queue) in queues {
+            let name = name.as_str();
             if queue.raw.is_some() || jobs.values().any(|job| self.queue_of(job) == name) {
                 continue;
             }

@@ -352,6 +352,7 @@ impl Run<'_> {
             max_attempts: start.max_attempts,
             enqueued_at: start.enqueued_at,
             deadline: now + timeout,
+            timeout,
             meta: start.meta.clone(),
         };
         let context = JobContext::new(about, Arc::clone(&self.served.shared));
@@ -363,10 +364,14 @@ impl Run<'_> {
         let served = self.served;
         let guard = served.counters.run();
         let mut running = call.go(&mut ready);
-        served.reuse(ready.worker);
         // Most jobs that wait for nothing are done with the first poll: for them no timer is set,
         // no token made, and their delete may wait for company.
-        if let Poll::Ready(result) = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await {
+        let polled = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
+        // A panic in a layer's `call` shows by now, and its service may be left in any state.
+        if !matches!(&polled, Poll::Ready(Err(error)) if error.is::<Panicked>()) {
+            served.reuse(ready.worker);
+        }
+        if let Poll::Ready(result) = polled {
             return Ran::of(result);
         }
         let lease = &self.lease;

@@ -1,9 +1,11 @@
 //! Checks the struct of the args, written or made.
 
+use proc_macro2::Span;
 use quote::ToTokens;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Fields, Generics, ItemStruct, Meta, Path, Signature, Token, Visibility};
 
+use super::is_ours;
 use super::types::{owned, surely_travels};
 use crate::Errors;
 use crate::model::{Definition, Field};
@@ -46,14 +48,23 @@ pub(super) fn of_function(
     }
     let doubtful = doubtful(&serde, &fields);
     let fields = Some(fields).filter(|fields| !fields.is_empty());
-    Definition { vis: vis.clone(), attrs: docs, serde, fields, hidden_debug: true, doubtful }
+    Definition {
+        span: Span::call_site(),
+        vis: vis.clone(),
+        attrs: docs,
+        serde,
+        fields,
+        hidden_debug: true,
+        doubtful,
+    }
 }
 
 /// The struct that somebody wrote.
 pub(super) fn of_struct(item: &ItemStruct, errors: &mut Errors) -> Option<Definition> {
+    let attrs = without_derive_job(&item.attrs, errors);
     let errors_before = errors.len();
     no_generics(&item.generics, errors);
-    let derives = derives(&item.attrs);
+    let derives = derives(&attrs);
     for derive in &derives {
         if last_is(derive, "Serialize") || last_is(derive, "Deserialize") {
             errors.at(
@@ -62,7 +73,7 @@ pub(super) fn of_struct(item: &ItemStruct, errors: &mut Errors) -> Option<Defini
             );
         }
     }
-    let (serde, attrs) = split(&item.attrs);
+    let (serde, attrs) = split(&attrs);
     let fields: Option<Vec<Field>> = match &item.fields {
         Fields::Named(fields) => {
             Some(fields.named.iter().map(|field| named(field, errors)).collect())
@@ -86,6 +97,7 @@ pub(super) fn of_struct(item: &ItemStruct, errors: &mut Errors) -> Option<Defini
     };
     let hidden_debug = !derives.iter().any(|path| last_is(path, "Debug"));
     (errors.len() == errors_before).then(|| Definition {
+        span: item.ident.span(),
         vis: item.vis.clone(),
         attrs,
         serde,
@@ -117,6 +129,19 @@ pub(super) fn no_generics(generics: &Generics, errors: &mut Errors) {
 /// What is serde's, and the others.
 fn split(attrs: &[Attribute]) -> (Vec<Attribute>, Vec<Attribute>) {
     attrs.iter().cloned().partition(|attr| attr.path().is_ident("serde"))
+}
+
+/// The attributes without those that would do the same once more, which is an error.
+fn without_derive_job(attrs: &[Attribute], errors: &mut Errors) -> Vec<Attribute> {
+    let attrs = attrs.iter().filter(|attr| !is_ours(attr));
+    let without = |attr: &Attribute| {
+        let paths = derives(std::slice::from_ref(attr));
+        let Some(job) = paths.iter().find(|path| last_is(path, "Job")) else { return attr.clone() };
+        errors.at(job, "`#[job]` does that, and derives serde's traits: remove either");
+        let others = paths.iter().filter(|path| !last_is(path, "Job"));
+        syn::parse_quote!(#[derive(#(#others),*)])
+    };
+    attrs.map(without).collect()
 }
 
 fn derives(attrs: &[Attribute]) -> Vec<Path> {

@@ -8,7 +8,7 @@ mod types;
 use proc_macro2::{Spacing, Span, TokenStream, TokenTree};
 use quote::quote;
 use syn::ext::IdentExt;
-use syn::{DeriveInput, Ident, ItemStruct, LitStr, Path, Signature};
+use syn::{Attribute, DeriveInput, Ident, ItemStruct, LitStr, Path, Signature};
 
 pub(crate) use self::signature::stays_on_param;
 use crate::model::{Handler, Job, Message};
@@ -23,6 +23,7 @@ pub(crate) fn job_function(
     errors: &mut Errors,
 ) -> Job {
     let Function { attrs, vis, sig, .. } = function;
+    once(attrs, errors);
     let mut options = options::check(settings, Form::Function, errors);
     signature::form(sig, errors);
 
@@ -45,6 +46,7 @@ pub(crate) fn job_function(
 pub(crate) fn job_struct(item: &ItemStruct, settings: Vec<Setting>, errors: &mut Errors) -> Job {
     let mut options = options::check(settings, Form::Struct, errors);
     let krate = krate(&mut options);
+    once(&item.attrs, errors);
     let definition = message::of_struct(item, errors);
     let message = definition
         .map(|definition| named_by_itself(&item.ident, Some(definition), options, errors));
@@ -65,11 +67,27 @@ pub(crate) fn derive(item: &DeriveInput, settings: Vec<Setting>, errors: &mut Er
 pub(crate) fn handler(function: &Function, settings: Vec<Setting>, errors: &mut Errors) -> Job {
     let mut options = options::check(settings, Form::Handler, errors);
     let sig = &function.sig;
+    once(&function.attrs, errors);
     signature::form(sig, errors);
     signature::generics(sig, errors);
     let (job, params) = signature::handler_params(sig, errors);
     let handler = job.map(|job| handler_of(function, params, Some(job)));
     Job { krate: krate(&mut options), message: None, handler }
+}
+
+/// Whether another of our attributes is on the item, which would see it next.
+pub(crate) fn is_ours(attr: &Attribute) -> bool {
+    attr.path().is_ident("job") || attr.path().is_ident("handler")
+}
+
+fn once(attrs: &[Attribute], errors: &mut Errors) {
+    if let Some(attr) = attrs.iter().find(|attr| is_ours(attr)) {
+        errors.at(
+            attr,
+            "one such attribute is enough: `#[job]` makes a job with all that runs it, `#[handler]` \
+             runs a job that is a struct elsewhere",
+        );
+    }
 }
 
 fn krate(options: &mut Checked) -> Path {

@@ -1,7 +1,7 @@
 //! What runs the message.
 
 use proc_macro2::{Ident, TokenStream};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{Path, Type, Visibility};
@@ -18,8 +18,18 @@ pub(super) fn expand(
 ) -> Option<TokenStream> {
     let Handler { vis, function, params, job, output } = handler;
     let (on, job_type, structure) = match job {
-        None => (&message?.ident, quote!(Self), None),
-        Some(job) => (function, quote!(#job), Some(handler_struct(vis, function, job))),
+        None => (
+            &message?.ident,
+            quote!(
+                type Job = Self;
+            ),
+            None,
+        ),
+        Some(job) => {
+            // A job that is more private than the function is an error at its type.
+            let job_type = quote_spanned!(job.span()=> type Job = #job;);
+            (function, job_type, Some(handler_struct(krate, vis, function, job)))
+        }
     };
     let taken = match job {
         None => quote!(#on),
@@ -72,8 +82,9 @@ pub(super) fn expand(
         #structure
 
         #[automatically_derived]
+        #[diagnostic::do_not_recommend]
         impl #krate::Handler for #on {
-            type Job = #job_type;
+            #job_type
 
             #call {
                 let #returned = #function(#(#values),*).await;
@@ -87,25 +98,25 @@ pub(super) fn expand(
     })
 }
 
-/// What `Handler` is implemented for, since the job is somebody else's; and a name that a second
-/// handler of the same job in the same place would have, too.
-fn handler_struct(vis: &Visibility, function: &Ident, job: &Type) -> TokenStream {
+/// What `Handler` is implemented for, since the job is somebody else's; and the question whether it
+/// is the only one, which is an error at the job's type if it is not.
+fn handler_struct(krate: &Path, vis: &Visibility, function: &Ident, job: &Type) -> TokenStream {
     let shown = function.unraw();
     let docs = format!(" The handler `{shown}`, as `.register::<{shown}>()` takes it.");
-    let name: String = job.to_token_stream().to_string();
-    let name = name.split(|c: char| !c.is_alphanumeric()).filter(|part| !part.is_empty());
-    let name = name.collect::<Vec<_>>().join("_");
-    let only = format_ident!("a_handler_of_{name}", span = job.span());
-    let only = quote_spanned! {job.span()=>
-        #[allow(dead_code, non_upper_case_globals)]
-        const #only: () = ();
+    let private = quote!(#krate::__private);
+    let here = quote!({ #private::crate_of(::core::module_path!()) });
+    let answer = quote_spanned! {job.span()=>
+        #[diagnostic::do_not_recommend]
+        impl #private::HandledBy<#function, #here> for #job {}
     };
+    let question = quote_spanned!(job.span()=> <#job as #private::HandledBy<_, #here>>::alone);
     quote! {
         #[doc = #docs]
         #[allow(dead_code, non_camel_case_types)]
         #[derive(::core::fmt::Debug)]
         #vis struct #function {}
 
-        #only
+        #answer
+        const _: fn() = || #question(|| ::core::unreachable!());
     }
 }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{LitStr, Path};
+use syn::{ExprPath, LitStr, Path};
 
-use super::{own, path_text};
+use super::{located, own, path_text};
 use crate::model::{Backoff, Definition, Field, Message, Options};
 
 pub(super) fn expand(krate: &Path, message: &Message) -> TokenStream {
@@ -19,7 +19,7 @@ pub(super) fn expand(krate: &Path, message: &Message) -> TokenStream {
 
 fn define(krate: &Path, message: &Message, definition: &Definition) -> TokenStream {
     let Message { ident, .. } = message;
-    let Definition { vis, attrs, serde, fields, hidden_debug, doubtful } = definition;
+    let Definition { span, vis, attrs, serde, fields, hidden_debug, doubtful } = definition;
     let with_serde = doubtful.is_empty();
     let serde_of = |serde| if with_serde { serde } else { &[][..] };
     let structure = match fields {
@@ -31,14 +31,13 @@ fn define(krate: &Path, message: &Message, definition: &Definition) -> TokenStre
                 let serde = serde_of(serde);
                 quote!(#(#attrs)* #(#serde)* #vis #ident: #ty)
             });
+            let body = quote_spanned!(*span=> #vis struct #ident { #(#fields,)* });
             quote! {
                 #derives
                 #[allow(missing_docs)]
                 #(#attrs)*
                 #(#serde)*
-                #vis struct #ident {
-                    #(#fields,)*
-                }
+                #body
             }
         }
     };
@@ -73,13 +72,14 @@ fn serde_derives(krate: &Path) -> TokenStream {
 /// could ever be added; so it is an empty map, as every other job is a map.
 fn unit_struct(krate: &Path, message: &Message, definition: &Definition) -> TokenStream {
     let ident = &message.ident;
-    let Definition { vis, attrs, .. } = definition;
+    let Definition { span, vis, attrs, .. } = definition;
     let private = quote!(#krate::__private);
     let [s, serializer] = ["S", "serializer"].map(own);
     let [d, deserializer] = ["D", "deserializer"].map(own);
+    let structure = quote_spanned!(*span=> #vis struct #ident;);
     quote! {
         #(#attrs)*
-        #vis struct #ident;
+        #structure
 
         #[automatically_derived]
         impl #private::serde::Serialize for #ident {
@@ -181,21 +181,11 @@ fn impl_job(krate: &Path, message: &Message) -> TokenStream {
         quote!(const VERSION: ::core::primitive::u32 = #version;)
     });
     let options = impl_options(krate, options);
-    let from_args = upgrade.as_ref().map(|upgrade| {
-        let args = own("args");
-        let body = quote_spanned!(upgrade.span()=> #args.read_or_upgrade::<_, Self, _>(#upgrade));
-        quote! {
-            fn from_args(
-                #args: #krate::Args<'_>,
-            ) -> ::core::result::Result<Self, #krate::ArgsError> {
-                #body
-            }
-        }
-    });
-    let impl_job = |attr, bounds| {
+    let from_args = upgrade.as_ref().map(|upgrade| from_args(krate, ident, upgrade));
+    let impl_job = |bounds| {
         quote! {
             #[automatically_derived]
-            #attr
+            #[diagnostic::do_not_recommend]
             impl #krate::Job for #ident #bounds {
                 const NAME: &'static ::core::primitive::str = #name;
                 #aliases
@@ -206,17 +196,38 @@ fn impl_job(krate: &Path, message: &Message) -> TokenStream {
         }
     };
     if definition.is_some() {
-        return impl_job(None, None);
+        return impl_job(None);
     }
     // A derive cannot see whether serde's are there as well, so it asks, once.
     let serde = quote!(#krate::__private::serde);
     let bounds = quote!(where for<'a> #ident: #serde::Serialize + #serde::de::DeserializeOwned);
-    let attr = quote!(#[diagnostic::do_not_recommend]);
-    let impl_job = impl_job(Some(attr), Some(bounds));
+    let impl_job = impl_job(Some(bounds));
     let question = quote_spanned! {ident.span()=>
         const _: () = <#ident as #krate::Arg>::TRAVELS;
     };
     quote!(#impl_job #question)
+}
+
+/// The constant makes versions that do not fit an error of `cargo check`, too, which does not look
+/// into functions that far. Both questions are at the same place, so what is wrong with the function
+/// is one error.
+fn from_args(krate: &Path, ident: &Ident, upgrade: &ExprPath) -> TokenStream {
+    let args = own("args");
+    let at = upgrade.span();
+    let private = quote!(#krate::__private);
+    let returns = quote!(::core::result::Result<#ident, #krate::ArgsError>);
+    let borrowed = quote_spanned!(at=> &#upgrade);
+    let check = located(at, quote!(#private::upgrades::<_, #ident, _>(#borrowed)));
+    let read = located(at, quote!(#args.read_or_upgrade::<_, #ident, _>(#upgrade)));
+    quote! {
+        fn from_args(#args: #krate::Args<'_>) -> #returns {
+            const UPGRADE: fn(#krate::Args<'_>) -> #returns = {
+                #check;
+                |#args| #read
+            };
+            UPGRADE(#args)
+        }
+    }
 }
 
 fn impl_options(krate: &Path, options: &Options) -> Option<TokenStream> {

@@ -6,11 +6,11 @@ mod message;
 
 pub(crate) use self::message::duration;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::quote;
-use syn::{FnArg, ItemStruct, Path};
+use syn::{Attribute, FnArg, ItemStruct, Path};
 
-use crate::check::stays_on_param;
+use crate::check::{is_ours, stays_on_param};
 use crate::model::Job;
 use crate::parse::Function;
 
@@ -35,7 +35,7 @@ pub(crate) fn structure(item: &ItemStruct, job: &Job, errors: Option<TokenStream
         }
         None => {
             let mut item = item.clone();
-            item.attrs.retain(|attr| !attr.path().is_ident("serde"));
+            item.attrs.retain(stays);
             for field in &mut item.fields {
                 field.attrs.retain(|attr| !attr.path().is_ident("serde"));
             }
@@ -58,7 +58,7 @@ pub(crate) fn as_it_was(item: &TokenStream, errors: Option<TokenStream>) -> Toke
 /// The function without the attributes that are ours.
 fn plain_function(function: &Function) -> TokenStream {
     let Function { attrs, vis, sig, body } = function;
-    let attrs = attrs.iter().filter(|attr| !attr.path().is_ident("serde"));
+    let attrs = attrs.iter().filter(|attr| stays(attr));
     let mut sig = sig.clone();
     for param in &mut sig.inputs {
         if let FnArg::Typed(param) = param {
@@ -68,10 +68,30 @@ fn plain_function(function: &Function) -> TokenStream {
     quote!(#(#attrs)* #vis #sig #body)
 }
 
+/// What an item keeps that is as it was.
+fn stays(attr: &Attribute) -> bool {
+    !attr.path().is_ident("serde") && !is_ours(attr)
+}
+
 /// A name of ours that can neither see nor be seen by a user's. Hygiene does that for variables,
 /// the underscores for constants: a parameter `cx` would be a pattern if there were a constant `cx`.
 fn own(name: &str) -> Ident {
     Ident::new(&format!("__{name}"), Span::mixed_site())
+}
+
+/// The same tokens, shown as being at that place: an error about all of them is then an error there,
+/// and not at the whole macro call.
+fn located(at: Span, tokens: TokenStream) -> TokenStream {
+    let located = |mut token: TokenTree| {
+        if let TokenTree::Group(group) = &token {
+            let mut inner = Group::new(group.delimiter(), located(at, group.stream()));
+            inner.set_span(group.span());
+            token = inner.into();
+        }
+        token.set_span(token.span().located_at(at));
+        token
+    };
+    tokens.into_iter().map(located).collect()
 }
 
 fn path_text(path: &Path) -> String {

@@ -33,4 +33,14 @@ enum Marks {
 #[error("never mind")]
 struct Generic<T>(T);
 
+#[derive(Debug, thiserror::Error, JobError)]
+#[error("never mind")]
+#[job_error(path = job_core, crate = "job_core")]
+struct Options;
+
+#[derive(Debug, thiserror::Error, JobError)]
+#[error("never mind")]
+#[job_error(crate = "job_core")]
+struct AsText;
+
 fn main() {}

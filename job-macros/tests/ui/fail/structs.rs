@@ -30,4 +30,16 @@ struct AlsoGeneric<T> {
 #[serde(deny_unknown_fields)]
 struct Unit;
 
+#[job]
+#[derive(Debug, Job)]
+struct Both {
+    to: String,
+}
+
+#[job]
+#[job(queue = "mail")]
+struct Twice {
+    to: String,
+}
+
 fn main() {}

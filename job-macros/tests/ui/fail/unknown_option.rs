@@ -1,7 +1,7 @@
 #![allow(unused)]
 use job_core::{Data, JobContext, JobError, job};
 
-#[job(priority = 3, retries = 5)]
+#[job(priority = 3, retries = 5, delay = "5s")]
 async fn send(user_id: u64) -> Result<(), JobError> {
     Ok(())
 }

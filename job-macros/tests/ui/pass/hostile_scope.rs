@@ -1,5 +1,4 @@
 //! Items of the user's that are called like those the expansion needs.
-#![no_implicit_prelude]
 #![allow(dead_code, non_camel_case_types, non_upper_case_globals)]
 
 use ::job_core::{Data, JobContext, JobError, handler, job};
@@ -54,6 +53,11 @@ struct MessageV1;
 
 fn from_v1(_: MessageV1) -> Message {
     Message { own: Own {} }
+}
+
+#[derive(::serde::Serialize, ::serde::Deserialize, ::job_core::Job)]
+enum Choice {
+    One {},
 }
 
 #[handler]

@@ -16,6 +16,12 @@ pub mod mail {
         Ok(())
     }
 
+    #[derive(Debug, thiserror::Error, super::facade::jobs::JobError)]
+    #[error("no")]
+    #[job_error(crate = super::facade::jobs)]
+    #[discard]
+    pub(super) struct Failed;
+
     /// Does nothing.
     #[job(crate = super::facade::jobs)]
     pub async fn ping() -> Result<(), JobError> {
@@ -50,7 +56,7 @@ jobs! {
 
 fn main() {
     assert_eq!((Resize::NAME, Rename::NAME), ("resize", "rename"));
-    let _ = (Resize { width: 1 }, Rename { name: None }, mail::Hidden { place: 1 });
+    let _ = (Resize { width: 1 }, Rename { name: None }, mail::Hidden { place: 1 }, mail::Failed);
     assert_eq!(last(), ());
 }
 

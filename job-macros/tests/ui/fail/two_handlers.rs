@@ -11,9 +11,13 @@ async fn by_mail(job: SendWelcome) -> Result<(), JobError> {
     Ok(())
 }
 
-#[handler]
-async fn by_fax(job: SendWelcome) -> Result<(), JobError> {
-    Ok(())
+mod fax {
+    use job_core::prelude::*;
+
+    #[handler]
+    async fn by_fax(job: crate::SendWelcome) -> Result<(), JobError> {
+        Ok(())
+    }
 }
 
 fn main() {}
