@@ -48,7 +48,7 @@ pub(crate) fn encode(body: &[u8], encoding: Encoding) -> Result<String, TooLong>
 /// `1234` and `true` are valid base64 by accident.
 pub(crate) fn decode(text: String) -> Bytes {
     match STANDARD.decode(unbroken(&text).as_bytes()) {
-        Ok(decoded) if !(is_scalar(&text) && !is_json(&decoded)) => decoded.into(),
+        Ok(decoded) if !is_scalar(&text) || is_json(&decoded) => decoded.into(),
         _ => text.into_bytes().into(),
     }
 }

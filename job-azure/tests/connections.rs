@@ -107,7 +107,7 @@ const CHILD: &str = "JOB_AZURE_TEST_IDENTITY";
 
 #[test]
 fn a_managed_identity_is_found_by_the_environment() {
-    let answer = r#"{"access_token":"canary","expires_on":"4102444800","token_type":"Bearer"}"#;
+    let answer = r#"{"access_token":"canary","expires_on":"4102444800","token_type":"Bearer","resource":"r"}"#;
     let length = answer.len();
     let head = format!("content-type: application/json\r\ncontent-length: {length}");
     let server = Server::start(format!("HTTP/1.1 200 OK\r\n{head}\r\n\r\n{answer}"));
