@@ -3,14 +3,18 @@
 //! ```text
 //! cargo run --bin quickstart                       # the pictures in examples/assets
 //! cargo run --bin quickstart -- --dir ~/Pictures   # your own
+//! cargo run --bin quickstart -- --backend azure    # on Azurite or a storage account
 //! ```
 //!
 //! Two things go wrong on purpose. The store refuses one picture twice, and the worker tries it
 //! again until it gets it. Another picture is damaged for good, and ends in the poison queue.
+//!
+//! A queue that outlives the program may hold jobs of an earlier run. They are run as well, but
+//! not shown.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "it shows what it does")]
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashSet};
 use std::io::{self, Cursor, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +24,9 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use image::{DynamicImage, ImageFormat, ImageReader};
+use job_azure::AzureBackend;
+use job_core::JobId;
+use job_core::backend::Backend;
 use job_core::prelude::*;
 use job_memory::MemoryBackend;
 use tokio::sync::mpsc;
@@ -38,12 +45,12 @@ async fn make_thumbnail(
     album: Data<Album>,
     cx: JobContext,
 ) -> Result<(), JobError> {
-    let attempt = cx.attempt();
+    let (job, attempt) = (cx.id(), cx.attempt());
     // Work on images would keep this thread from running other jobs.
     spawn_blocking(move || {
         let bytes = store.read(&picture)?; // any error: tried again, by the backoff
         let image = decode(&bytes).or_permanent()?; // it would fail again: to the poison queue
-        album.add(&picture, &shrink(&image), attempt)?;
+        album.add(&picture, &shrink(&image), job, attempt)?;
         Ok(())
     })
     .await?
@@ -64,17 +71,24 @@ struct Album {
 
 /// A thumbnail that is there.
 struct Made {
+    job: JobId,
     picture: String,
     size: (u32, u32),
     attempt: u32,
 }
 
 impl Album {
-    fn add(&self, picture: &str, thumbnail: &DynamicImage, attempt: u32) -> anyhow::Result<()> {
+    fn add(
+        &self,
+        picture: &str,
+        thumbnail: &DynamicImage,
+        job: JobId,
+        attempt: u32,
+    ) -> anyhow::Result<()> {
         let path = self.folder.join(thumbnail_name(picture));
         thumbnail.save(&path).with_context(|| format!("cannot write {}", path.display()))?;
         let size = (thumbnail.width(), thumbnail.height());
-        self.made.send(Made { picture: picture.to_owned(), size, attempt })?;
+        self.made.send(Made { job, picture: picture.to_owned(), size, attempt })?;
         Ok(())
     }
 }
@@ -112,11 +126,18 @@ async fn run() -> anyhow::Result<ExitCode> {
     let folder = prepare_album(&args, &pictures)?;
     println!("{} pictures in {}", pictures.len(), args.pictures.display());
 
-    // The producer. For another kind of queue only this line changes.
-    let client = Client::new(MemoryBackend::new());
+    // The kind of queue. All that follows is the same for each.
+    let backend: Arc<dyn Backend> = match args.backend {
+        Kind::Memory => Arc::new(MemoryBackend::new()),
+        Kind::Azure => Arc::new(AzureBackend::from_env()?),
+    };
+
+    // The producer.
+    let client = Client::from_arc(backend);
     let jobs = pictures.iter().cloned().map(|picture| MakeThumbnail { picture });
     let ids = client.enqueue_all(jobs).await?;
     println!("{} jobs on the queue `{QUEUE}`", ids.len());
+    let own = HashSet::from_iter(ids.iter().copied());
 
     // The worker. It finds the job by itself, and would not start without the data that it needs.
     let (made, mut news) = mpsc::unbounded_channel();
@@ -133,7 +154,7 @@ async fn run() -> anyhow::Result<ExitCode> {
     let limit = args.time_limit(pictures.len());
     println!("\nmade:");
     tokio::select! {
-        done = until_done(&client, &mut news, &mut album) => done?,
+        done = until_done(&client, &own, &mut news, &mut album) => done?,
         ended = &mut running => bail!("the worker ended too soon: {}", ended??),
         () = sleep(limit) => bail!(
             "not done after {limit:?}: {} of {} thumbnails are made; RUST_LOG=warn shows what fails",
@@ -146,22 +167,25 @@ async fn run() -> anyhow::Result<ExitCode> {
 
     // What could not be done waits in the poison queue with its reason, to be looked at and
     // perhaps replayed.
-    let names: HashMap<_, _> = ids.into_iter().zip(&pictures).collect();
+    let poison = client.poison(QUEUE)?;
     let mut failed = BTreeMap::new();
-    for job in client.poison(QUEUE)?.list(pictures.len()).await? {
+    for (id, picture) in ids.iter().zip(&pictures) {
+        if album.contains_key(picture) {
+            continue;
+        }
+        let Some(job) = poison.show(*id).await? else { continue };
         if failed.is_empty() {
             println!("\nin the poison queue:");
         }
-        let picture = names[&job.id()].as_str();
         let error = job.error().unwrap_or("no error");
         let why = format!("{} at attempt {}: {error}", job.reason(), job.attempts());
         println!("  {picture:<16} {why}");
-        failed.insert(picture, why);
+        failed.insert(picture.as_str(), why);
     }
     println!("\nthe worker's report: {report}");
 
     let mut problems = check_album(&folder, &album);
-    if album.len() as u64 + report.poisoned() != pictures.len() as u64 {
+    if album.len() + failed.len() != pictures.len() {
         problems.push("some pictures were neither made nor given up".to_owned());
     }
     if args.is_demo() {
@@ -180,15 +204,21 @@ async fn run() -> anyhow::Result<ExitCode> {
 /// Shows what is made, until the queue is empty: then every job is done or in the poison queue.
 async fn until_done(
     client: &Client,
+    own: &HashSet<JobId>,
     news: &mut mpsc::UnboundedReceiver<Made>,
     album: &mut BTreeMap<String, Made>,
 ) -> anyhow::Result<()> {
     let queue = QueueName::new(QUEUE)?;
-    let mut look = interval(Duration::from_millis(20));
+    let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut show = |made: Made| {
+        if own.contains(&made.job) {
+            show(made, album);
+        }
+    };
     loop {
         tokio::select! {
-            Some(made) = news.recv() => show(made, album),
+            Some(made) = news.recv() => show(made),
             _ = look.tick() => {
                 if client.backend().stats(&queue).await?.total == 0 {
                     break;
@@ -198,13 +228,16 @@ async fn until_done(
     }
     // A job tells its news before it is done.
     while let Ok(made) = news.try_recv() {
-        show(made, album);
+        show(made);
     }
     Ok(())
 }
 
+/// How often to look whether the queue is empty. A look at a storage account is a request.
+const LOOK: Duration = Duration::from_millis(100);
+
 fn show(made: Made, album: &mut BTreeMap<String, Made>) {
-    let Made { picture, size: (width, height), attempt } = &made;
+    let Made { picture, size: (width, height), attempt, .. } = &made;
     let retried = if *attempt > 1 { format!(", at attempt {attempt}") } else { String::new() };
     println!("  {picture:<16} thumbnail of {width}x{height}{retried}");
     album.insert(picture.clone(), made);
@@ -264,11 +297,15 @@ impl<S: PictureStore> PictureStore for Flaky<S> {
 const HELP: &str = "\
 Makes thumbnails of pictures, each as a background job.
 
-Usage: quickstart [--dir PATH] [--out PATH]
+Usage: quickstart [--dir PATH] [--out PATH] [--backend KIND]
 
-  --dir PATH   take the JPEG and PNG files in that folder, instead of examples/assets
-  --out PATH   where the thumbnails go, instead of target/quickstart
-  --help       this text
+  --dir PATH       take the JPEG and PNG files in that folder, instead of examples/assets
+  --out PATH       where the thumbnails go, instead of target/quickstart
+  --backend KIND   where the queue is: memory, unless it is azure
+  --help           this text
+
+Azure Queue Storage is found by AZURE_STORAGE_CONNECTION_STRING, which for Azurite, the emulator,
+is UseDevelopmentStorage=true; or by AZURE_STORAGE_QUEUE_ENDPOINT, with the identity of `az login`.
 
 RUST_LOG=warn shows what the worker logs.
 ";
@@ -279,24 +316,44 @@ const THUMBNAILS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../target/quickst
 struct Args {
     pictures: PathBuf,
     thumbnails: PathBuf,
+    backend: Kind,
+}
+
+/// Where the queue is.
+enum Kind {
+    Memory,
+    Azure,
+}
+
+impl Kind {
+    fn parse(name: &str) -> anyhow::Result<Self> {
+        match name {
+            "memory" => Ok(Self::Memory),
+            "azure" => Ok(Self::Azure),
+            _ => bail!("unknown backend {name}: choose memory or azure"),
+        }
+    }
 }
 
 impl Args {
     /// `None` if help is wanted.
     fn parse(args: impl IntoIterator<Item = std::ffi::OsString>) -> anyhow::Result<Option<Self>> {
-        let mut parsed = Self { pictures: ASSETS.into(), thumbnails: THUMBNAILS.into() };
+        let mut parsed =
+            Self { pictures: ASSETS.into(), thumbnails: THUMBNAILS.into(), backend: Kind::Memory };
         let mut args = args.into_iter();
         while let Some(arg) = args.next() {
-            let target = match arg.to_str() {
-                Some("--dir") => &mut parsed.pictures,
-                Some("--out") => &mut parsed.thumbnails,
+            let mut next = |what| {
+                args.next().with_context(|| format!("{} needs {what} after it", arg.display()))
+            };
+            match arg.to_str() {
+                Some("--dir") => parsed.pictures = next("a path")?.into(),
+                Some("--out") => parsed.thumbnails = next("a path")?.into(),
+                Some("--backend") => {
+                    parsed.backend = Kind::parse(&next("memory or azure")?.to_string_lossy())?;
+                }
                 Some("--help" | "-h") => return Ok(None),
                 _ => bail!("unknown argument {}\n\n{HELP}", arg.display()),
-            };
-            *target = args
-                .next()
-                .with_context(|| format!("{} needs a path after it", arg.display()))?
-                .into();
+            }
         }
         Ok(Some(parsed))
     }

@@ -1,7 +1,11 @@
 //! Runs the quickstart as a person would, and reads what it says.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use job_azurite::Azurite;
 
 #[test]
 fn the_projects_own_pictures() {
@@ -34,6 +38,61 @@ fn the_projects_own_pictures() {
     assert!(text.contains("the worker's report: "), "{text}");
     assert!(text.contains("5 completed, 2 retried, 1 poisoned"), "{text}");
     assert!(text.contains("all as expected"), "{text}");
+}
+
+/// The second run finds what the first one left in the poison queue.
+#[test]
+fn the_same_in_memory_and_on_azurite() {
+    let out = Scratch::new("azure");
+    let said = |backend: &str| {
+        let connection = Azurite::shared().connection_string();
+        let run = command(&["--out".as_ref(), out.path(), "--backend".as_ref(), backend.as_ref()])
+            .env("AZURE_STORAGE_CONNECTION_STRING", connection)
+            .output()
+            .expect("the program starts");
+        let text = text(&run);
+        assert!(run.status.success(), "{text}");
+        // Thumbnails are made side by side.
+        let mut lines: Vec<_> = text.lines().map(ToOwned::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let in_memory = said("memory");
+    assert_eq!(said("azure"), in_memory);
+    assert_eq!(said("azure"), in_memory);
+}
+
+#[test]
+fn without_an_account_the_variables_are_named() {
+    let run = command(&["--backend".as_ref(), "azure".as_ref()]).output().unwrap();
+    assert!(!run.status.success());
+    assert_eq!(
+        String::from_utf8_lossy(&run.stderr),
+        "error: set AZURE_STORAGE_CONNECTION_STRING, or AZURE_STORAGE_QUEUE_ENDPOINT to the URL \
+         of the queue service\n"
+    );
+}
+
+#[test]
+fn where_nothing_listens_it_says_so_and_ends() {
+    let out = Scratch::new("closed");
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let start = Instant::now();
+    let run = command(&["--backend".as_ref(), "azure".as_ref(), "--out".as_ref(), out.path()])
+        .env(
+            "AZURE_STORAGE_CONNECTION_STRING",
+            format!(
+                "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://127.0.0.1:{port}"
+            ),
+        )
+        .output()
+        .unwrap();
+    // 12 s, and what a busy machine adds.
+    assert!(start.elapsed() < Duration::from_secs(40), "{:?}", start.elapsed());
+    let said = String::from_utf8_lossy(&run.stderr);
+    assert!(!run.status.success() && said.starts_with("error: 6 of 6 jobs failed"), "{said}");
+    assert!(said.contains("no connection: connection refused; check the account"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]
@@ -88,6 +147,8 @@ fn what_cannot_work_is_said_at_once() {
     fails(&["--dir".as_ref(), &missing], "cannot read the folder ");
     fails(&["--dir".as_ref()], "--dir needs a path after it");
     fails(&["--color".as_ref()], "unknown argument --color");
+    fails(&["--backend".as_ref()], "--backend needs memory or azure after it");
+    fails(&["--backend".as_ref(), "redis".as_ref()], "unknown backend redis: choose memory or az");
     std::fs::write(out.path().join("a.png"), "").unwrap();
     fails(&["--dir".as_ref(), out.path(), "--out".as_ref(), out.path()], "another folder");
 }
@@ -96,15 +157,19 @@ fn what_cannot_work_is_said_at_once() {
 fn help() {
     let run = quickstart(&["--help".as_ref()]);
     assert!(run.status.success());
-    assert!(text(&run).contains("Usage: quickstart [--dir PATH] [--out PATH]"));
+    assert!(text(&run).contains("Usage: quickstart [--dir PATH] [--out PATH] [--backend KIND]"));
 }
 
 fn quickstart(args: &[&Path]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_quickstart"))
-        .args(args)
-        .env_remove("RUST_LOG")
-        .output()
-        .expect("the program starts")
+    command(args).output().expect("the program starts")
+}
+
+/// The program, told nothing by the environment that the test runs in.
+fn command(args: &[&Path]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quickstart"));
+    let told = ["RUST_LOG", "AZURE_STORAGE_CONNECTION_STRING", "AZURE_STORAGE_QUEUE_ENDPOINT"];
+    told.iter().fold(command.args(args), |command, name| command.env_remove(name));
+    command
 }
 
 fn text(run: &Output) -> String {
