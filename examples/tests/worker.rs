@@ -1,0 +1,191 @@
+//! The example `worker`: runs it on Azurite as an operator would, and holds the files of
+//! `examples/deploy` against it. Whether those keep to the schemas of their kinds is for
+//! `examples/deploy/check`.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use job_azurite::Azurite;
+use saphyr::{LoadableYamlNode, YamlOwned};
+
+const SOURCE: &str = include_str!("../src/worker.rs");
+const ROLES: &str = include_str!("../deploy/roles.sh");
+const DOCKERFILE: &str = include_str!("../deploy/Dockerfile");
+
+/// What a worker needs after its grace time, rounded up.
+const AFTER_GRACE: u64 = 2;
+
+#[cfg(unix)]
+#[test]
+fn it_serves_until_it_is_terminated() {
+    let connection = Azurite::shared().connection_string();
+    let with_account = |role: &[&str]| {
+        let mut command = worker(role, &[("AZURE_STORAGE_CONNECTION_STRING", &connection)]);
+        command.stdout(Stdio::piped());
+        command
+    };
+    let sent = with_account(&["enqueue", "ada", "grace"]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&sent.stdout), "2 jobs on the queue `greetings`\n");
+
+    let mut served = Running(with_account(&["serve"]).stderr(Stdio::null()).spawn().unwrap());
+    let mut told = BufReader::new(served.0.stdout.take().unwrap());
+    let mut text = String::new();
+    while text.matches("hello, ").count() < 2 {
+        assert_ne!(told.read_line(&mut text).unwrap(), 0, "it ended: {text}");
+    }
+    let pid = served.0.id().to_string();
+    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    told.read_to_string(&mut text).unwrap();
+    assert!(served.0.wait().unwrap().success(), "{text}");
+    assert!(text.contains("hello, ada (job ") && text.contains(", attempt 1)"), "{text}");
+    assert!(text.ends_with("2 received, 2 started, 2 completed\n"), "{text}");
+}
+
+#[test]
+fn what_cannot_work_is_said_at_once() {
+    let azurite = [("AZURE_STORAGE_CONNECTION_STRING", "UseDevelopmentStorage=true")];
+    let said = |output: Output| String::from_utf8_lossy(&output.stderr).into_owned();
+    let usage = "error: usage: worker serve | worker enqueue NAME..\n";
+    assert_eq!(said(worker(&[], &azurite).output().unwrap()), usage);
+    assert_eq!(said(worker(&["srve"], &azurite).output().unwrap()), usage);
+    let nobody = said(worker(&["enqueue"], &azurite).output().unwrap());
+    assert_eq!(nobody, "error: whom to greet? worker enqueue NAME..\n");
+    let nowhere = said(worker(&["serve"], &[]).output().unwrap());
+    assert!(nowhere.starts_with("error: set AZURE_STORAGE_CONNECTION_STRING, or "), "{nowhere}");
+}
+
+#[test]
+fn compose_runs_it() {
+    let [compose] = &load("compose.yaml")[..] else { panic!("one document") };
+    let worker = &compose["services"]["worker"];
+    assert!(grace() + AFTER_GRACE <= seconds(&worker["stop_grace_period"]));
+    assert!(finds_an_account(variables(&worker["environment"])));
+
+    // Azurite where `UseDevelopmentStorage=true` looks for it, in the version that tests run.
+    assert_eq!(text(&worker["network_mode"]), "service:azurite");
+    let azurite = &compose["services"]["azurite"];
+    assert_eq!(text(&azurite["ports"][0]), "127.0.0.1:10001:10001");
+    let npm = include_str!("../../job-azure/azurite/npm/package.json");
+    let version = text(&azurite["image"]).rsplit(':').next().unwrap();
+    assert!(npm.contains(&format!("\"azurite\": \"{version}\"")), "{version}");
+
+    let build = &worker["build"];
+    let context =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(text(&build["context"]));
+    assert!(context.join("Cargo.lock").exists());
+    assert!(context.join(text(&build["dockerfile"])).exists());
+}
+
+#[test]
+fn kubernetes_runs_it() {
+    let documents = load("kubernetes.yaml");
+    let [account, deployment, authentication, scaled] = &documents[..] else { panic!("four") };
+    let pod = &deployment["spec"]["template"];
+    let container = &pod["spec"]["containers"][0];
+
+    let limit = pod["spec"]["terminationGracePeriodSeconds"].as_integer().unwrap();
+    assert!(grace() + AFTER_GRACE <= limit.try_into().unwrap());
+    assert_eq!(text(&container["args"][0]), "serve");
+    let variable = &container["env"][0];
+    let url = text(&variable["value"]).replace("ACCOUNT", "shop");
+    assert!(finds_an_account(vec![(text(&variable["name"]).to_owned(), url)]));
+
+    // What refers to what.
+    let labels = &pod["metadata"]["labels"];
+    let name = "app.kubernetes.io/name";
+    let selector = &deployment["spec"]["selector"]["matchLabels"];
+    assert_eq!(text(&selector[name]), text(&labels[name]));
+    assert_eq!(text(&labels["azure.workload.identity/use"]), "true");
+    assert_eq!(text(&pod["spec"]["serviceAccountName"]), text(&account["metadata"]["name"]));
+    let target = &scaled["spec"]["scaleTargetRef"]["name"];
+    assert_eq!(text(target), text(&deployment["metadata"]["name"]));
+    let trigger = &scaled["spec"]["triggers"][0];
+    let by = &trigger["authenticationRef"]["name"];
+    assert_eq!(text(by), text(&authentication["metadata"]["name"]));
+    assert_eq!(text(&trigger["metadata"]["queueName"]), queue());
+    // KEDA takes texts only.
+    for (_, value) in trigger["metadata"].as_mapping().unwrap() {
+        text(value);
+    }
+}
+
+#[test]
+fn the_roles_are_for_its_queue_and_service_account() {
+    assert!(ROLES.contains(&format!("\nqueue={}\n", queue())));
+    let account = &load("kubernetes.yaml")[0];
+    let name = text(&account["metadata"]["name"]);
+    assert!(ROLES.contains(&format!("\nidentity job-worker \"$namespace\" {name}\n")));
+    let yaml = include_str!("../deploy/kubernetes.yaml");
+    for word in ["ACCOUNT", "WORKER_CLIENT_ID", "SCALER_CLIENT_ID"] {
+        assert!(ROLES.contains(&format!("echo \"{word} ")) && yaml.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn the_image_holds_it() {
+    for line in [
+        "cargo build --release --locked -p examples --bin worker",
+        "USER nonroot",
+        "STOPSIGNAL SIGTERM",
+        "ENTRYPOINT [\"/usr/local/bin/worker\"]",
+        "CMD [\"serve\"]",
+    ] {
+        assert!(DOCKERFILE.contains(line), "{line}");
+    }
+}
+
+/// The program with no other variables than these.
+fn worker(role: &[&str], variables: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_worker"));
+    command.args(role).env_clear().envs(variables.iter().copied());
+    command
+}
+
+/// Whether variables tell the program of an account: then what it lacks is something else.
+fn finds_an_account(variables: Vec<(String, String)>) -> bool {
+    let variables: Vec<_> = variables.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    let said = worker(&["enqueue"], &variables).output().unwrap().stderr;
+    String::from_utf8_lossy(&said).contains("whom to greet?")
+}
+
+fn queue() -> &'static str {
+    constant("const QUEUE: &str = \"", "\";")
+}
+
+fn grace() -> u64 {
+    constant("const GRACE: Duration = Duration::from_secs(", ");").parse().unwrap()
+}
+
+fn constant(before: &str, after: &str) -> &'static str {
+    SOURCE.split_once(before).unwrap().1.split_once(after).unwrap().0
+}
+
+fn load(file: &str) -> Vec<YamlOwned> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(file);
+    YamlOwned::load_from_str(&std::fs::read_to_string(path).unwrap()).expect(file)
+}
+
+#[track_caller]
+fn text(yaml: &YamlOwned) -> &str {
+    yaml.as_str().unwrap_or_else(|| panic!("{yaml:?} is no text"))
+}
+
+fn seconds(yaml: &YamlOwned) -> u64 {
+    text(yaml).strip_suffix('s').unwrap().parse().unwrap()
+}
+
+fn variables(yaml: &YamlOwned) -> Vec<(String, String)> {
+    let pairs = yaml.as_mapping().unwrap().iter();
+    pairs.map(|(name, value)| (text(name).to_owned(), text(value).to_owned())).collect()
+}
+
+/// A process that does not outlive its test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
