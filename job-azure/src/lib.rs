@@ -36,3 +36,8 @@ pub use self::backend::AzureBackend;
 pub use self::encoding::Encoding;
 pub use self::error::ServiceError;
 pub use self::settings::{AzureBackendBuilder, SettingsError};
+
+/// The README's programs are compiled as tests, and run where they need no account.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -48,8 +48,3 @@ mod queue;
 mod shared;
 
 pub use self::backend::MemoryBackend;
-
-/// The README's program is compiled and run as a test.
-#[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
