@@ -308,6 +308,10 @@ impl Backend for AzureBackend {
 
     fn independent(&self) -> Option<Arc<dyn Backend>> {
         let Inner { account, settings, .. } = &*self.inner;
+        if settings.http.is_some() {
+            // The user's client has the connections, and the runtime that they live on.
+            return None;
+        }
         let own = Self::with_settings(account.clone(), settings.clone()).ok()?;
         Some(Arc::new(own))
     }

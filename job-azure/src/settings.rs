@@ -114,8 +114,8 @@ impl AzureBackendBuilder {
     }
 
     /// Sends requests with a client of your own: a proxy, other certificates, a fake for tests.
-    /// Connection settings are then its affair, and the lease keeper shares it. It sees the
-    /// credentials of every request.
+    /// Connection settings are then its affair, and the lease keeper shares it, on the worker's own
+    /// runtime. It sees the credentials of every request.
     pub fn http_client(mut self, client: Arc<dyn HttpClient>) -> Self {
         self.settings.http = Some(client);
         self

@@ -77,6 +77,12 @@ async fn the_lease_keeper_has_connections_of_its_own() {
     }
     let connections: Vec<_> = server.asked().iter().map(|(number, _)| *number).collect();
     assert_eq!(connections, [0, 1, 0, 1, 0, 1], "each kept to its own");
+
+    let shared = AzureBackend::builder(account(&server)).http_client(Arc::new(FakeService::new()));
+    assert!(
+        shared.build().unwrap().independent().is_none(),
+        "a client of the user's is all there is"
+    );
 }
 
 #[tokio::test]

@@ -53,27 +53,40 @@ pub struct Log {
 }
 
 impl Log {
-    fn start(&self, order: &str) {
+    pub fn start(&self, order: &str) {
         self.runs.lock().unwrap().entry(order.to_owned()).or_default().0 += 1;
+        self.changed.notify_waiters();
     }
 
-    fn done(&self, order: &str) {
+    pub fn done(&self, order: &str) {
         self.runs.lock().unwrap().entry(order.to_owned()).or_default().1 += 1;
         self.changed.notify_waiters();
     }
 
     /// Waits until each of them was done.
     pub async fn done_with(&self, orders: &[&str]) {
-        let all = async {
+        self.until(|log| orders.iter().all(|order| log.of(order).1 > 0)).await;
+    }
+
+    /// Waits until so many were begun.
+    pub async fn begun(&self, n: u32) {
+        self.until(|log| log.runs.lock().unwrap().values().map(|runs| runs.0).sum::<u32>() >= n)
+            .await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        let so = async {
             loop {
-                let changed = self.changed.notified();
-                if orders.iter().all(|order| self.of(order).1 > 0) {
+                let mut changed = std::pin::pin!(self.changed.notified());
+                // Enlisted before looking, or a change in between would be missed.
+                changed.as_mut().enable();
+                if is_so(self) {
                     break;
                 }
                 changed.await;
             }
         };
-        timeout(60 * SECOND, all).await.expect("the jobs should be done");
+        timeout(60 * SECOND, so).await.expect("the jobs should get there");
     }
 
     /// How often it was begun and done.

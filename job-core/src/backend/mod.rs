@@ -97,8 +97,10 @@ pub trait Backend: Debug + Send + Sync + 'static {
         SystemTime::now()
     }
 
-    /// The same queues through connections of its own, for the keeper of leases, so that a busy
-    /// pool cannot delay a renewal. `None` where there is nothing to separate.
+    /// The same queues through connections of its own, for the keeper of leases, so that neither a
+    /// busy pool nor a handler that blocks its thread can delay a renewal: the keeper calls it on
+    /// a thread and runtime of its own, in real time. `None`, the default, where there is nothing
+    /// to separate; the keeper is then a task among the worker's own.
     fn independent(&self) -> Option<Arc<dyn Backend>> {
         None
     }

@@ -4,6 +4,7 @@
 //! message goes through a slot is in `slot`, how it was received in `poll` and `feed`, and how it
 //! is settled in `settle`; what is to become of it is decided in [`decide`](crate::decide).
 
+mod aside;
 mod builder;
 mod config;
 mod describe;
@@ -26,16 +27,18 @@ use std::future::{Future, pending};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{error, info, warn};
 
+use self::aside::{Aside, watch};
 pub use self::builder::WorkerBuilder;
 pub use self::config::{ConfigError, QueueConfig, RateLimit, WorkerConfig};
 pub use self::describe::{Description, JobDescription, QueueDescription, WorkerDescription};
 use self::feed::Feed;
-use self::lease::{LeaseKeeper, Leases};
+use self::lease::{Leases, keep};
 use self::plan::{Plan, QueuePlan};
 pub use self::problems::BuildError;
 pub use self::queue::Queue;
@@ -47,7 +50,6 @@ use self::shutdown::Shutdown;
 pub use self::shutdown::WorkerHandle;
 use self::slot::Slot;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
-use crate::pipeline::catch_panic::catch;
 use crate::{Client, QueueName};
 
 /// How long, after the grace time, cancelled jobs have to be gone and given back.
@@ -149,14 +151,22 @@ impl Worker {
             () = &mut signal => return Ok(counters.report()),
         }
 
-        let queues = serve(plan, &shutdown, &counters);
+        let backend = Arc::clone(plan.shared.client.backend());
+        // It ends with this future, however that ends, as do the tasks.
+        let aside = start_aside(&backend);
+        let settling = aside.as_ref().map_or_else(|| Arc::clone(&backend), Aside::calls);
+        let queues = serve(plan, &shutdown, &counters, &settling);
         let leases = queues.iter().map(|queue| Arc::clone(&queue.leases)).collect();
-        // Both end with this future, however it ends.
         let mut keeper = JoinSet::new();
-        let mut slots = JoinSet::new();
-        if let Some(queue) = queues.first() {
-            keeper.spawn(keep_leases(Arc::clone(&queue.backend), leases));
+        match &aside {
+            Some(aside) => {
+                aside.spawn(keep(Arc::clone(aside.backend()), leases));
+                aside.spawn(watch(Handle::current(), Arc::clone(&counters)));
+            }
+            // On the clock of the worker's runtime, which tests may pause.
+            None => drop(keeper.spawn(keep(backend, leases))),
         }
+        let mut slots = JoinSet::new();
         for queue in &queues {
             for _ in 0..queue.plan.settings.concurrency {
                 slots.spawn(Slot::new(Arc::clone(queue)).run());
@@ -192,11 +202,15 @@ impl Worker {
     }
 }
 
-/// Keeps leases, whatever panics: without a keeper every job longer than a lease would run twice.
-async fn keep_leases(backend: Arc<dyn Backend>, leases: Vec<Arc<Leases>>) {
-    while let Err(panicked) = catch(LeaseKeeper::new(&backend, leases.clone()).run()).await {
-        error!(%panicked, "the keeper of leases panicked; starting it again");
-        sleep(Duration::from_secs(1)).await;
+/// A thread for renewals and settlements, if the backend has connections for it.
+fn start_aside(backend: &Arc<dyn Backend>) -> Option<Aside> {
+    let own = backend.independent()?;
+    match Aside::start(own) {
+        Ok(aside) => Some(aside),
+        Err(error) => {
+            warn!(%error, "no thread for leases; a handler that blocks may lose some");
+            None
+        }
     }
 }
 
@@ -209,7 +223,12 @@ async fn outlive(slots: &mut JoinSet<()>) {
     }
 }
 
-fn serve(plan: Plan, shutdown: &Shutdown, counters: &Arc<Counters>) -> Vec<Arc<Served>> {
+fn serve(
+    plan: Plan,
+    shutdown: &Shutdown,
+    counters: &Arc<Counters>,
+    settling: &Arc<dyn Backend>,
+) -> Vec<Arc<Served>> {
     let Plan { shared, queues, concurrency, grace, rules, stack, .. } = plan;
     let permits = concurrency.map(|permits| Arc::new(Semaphore::new(permits)));
     let client = shared.client.clone();
@@ -227,6 +246,7 @@ fn serve(plan: Plan, shutdown: &Shutdown, counters: &Arc<Counters>) -> Vec<Arc<S
             rules,
             grace,
             backend: Arc::clone(client.backend()),
+            settling: Arc::clone(settling),
             capabilities: client.backend().capabilities().clone(),
             shared: Arc::clone(&shared),
             stack: stack.clone(),

@@ -74,6 +74,8 @@ counters! {
     settle_failed,
     /// Handlers that did not stop when they were cancelled at the end of a shutdown.
     abandoned,
+    /// Times that handlers blocked all threads of the runtime for seconds.
+    stalled,
 }
 
 impl Counters {

@@ -25,6 +25,8 @@ pub(crate) struct Served {
     pub(crate) rules: Rules,
     pub(crate) grace: Duration,
     pub(crate) backend: Arc<dyn Backend>,
+    /// The same, where no handler can hold a request up.
+    pub(crate) settling: Arc<dyn Backend>,
     pub(crate) capabilities: Capabilities,
     pub(crate) shared: Arc<Shared>,
     /// The stack, to clone; slots reuse their clones.

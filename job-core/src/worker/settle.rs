@@ -106,7 +106,7 @@ impl Served {
             return;
         };
         let until = at_least(*first);
-        let results = match timeout_at(until, self.backend.delete(&receipts)).await {
+        let results = match timeout_at(until, self.settling.delete(&receipts)).await {
             Ok(results) => results,
             Err(_) => receipts.iter().map(|_| Err(ErrorKind::Timeout.into())).collect(),
         };
@@ -149,7 +149,7 @@ impl Served {
             _ => {
                 let uncertain = earlier.is_some_and(|error| error.outcome_unknown());
                 persist(held.deadline, uncertain, || async {
-                    only(self.backend.delete(&receipts).await)
+                    only(self.settling.delete(&receipts).await)
                 })
                 .await
             }
@@ -180,7 +180,7 @@ impl Served {
         }
         let held = lease.take().await?;
         let replaced = persist(held.deadline, false, || {
-            self.backend.replace(&held.receipt, body.clone(), delay)
+            self.settling.replace(&held.receipt, body.clone(), delay)
         });
         match replaced.await {
             Ok(_) => Ok(()),
@@ -201,7 +201,7 @@ impl Served {
 
     async fn release_held(&self, held: Held, delay: Duration) -> Result<(), Unsettled> {
         let released =
-            persist(held.deadline, false, || self.backend.release(&held.receipt, delay)).await;
+            persist(held.deadline, false, || self.settling.release(&held.receipt, delay)).await;
         match released {
             Ok(()) => Ok(()),
             Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(()),
@@ -242,7 +242,7 @@ impl Served {
         let mut sent_at = Instant::now();
         let replaced = persist(held.deadline, false, || {
             sent_at = Instant::now();
-            self.backend.replace(&held.receipt, body.clone(), length)
+            self.settling.replace(&held.receipt, body.clone(), length)
         })
         .await;
         match replaced {
@@ -269,7 +269,7 @@ impl Served {
         let messages = [message];
         let until = Instant::now() + self.leases.lease();
         let sent =
-            persist(until, false, || async { only(self.backend.send(queue, &messages).await) });
+            persist(until, false, || async { only(self.settling.send(queue, &messages).await) });
         sent.await.map(drop).map_err(|failed| self.unsettled(failed, what))
     }
 

@@ -9,6 +9,7 @@ use tracing::{debug, error, warn};
 
 use super::Leases;
 use crate::backend::{Backend, ErrorKind, Receipt};
+use crate::pipeline::catch_panic::catch;
 
 /// How much of the time until a renewal is left to chance, so that workers that started together
 /// do not renew together.
@@ -17,21 +18,19 @@ const JITTER: f64 = 0.2;
 /// Renews the leases of a worker's queues when a third of them is over, until a handler has had
 /// its time or the receipt is taken.
 #[derive(Debug)]
-pub(crate) struct LeaseKeeper {
+struct LeaseKeeper {
     backend: Arc<dyn Backend>,
     queues: Vec<Arc<Leases>>,
     rng: fastrand::Rng,
 }
 
 impl LeaseKeeper {
-    /// A keeper that talks over `backend`'s own connections for it, where it has such.
-    pub(crate) fn new(backend: &Arc<dyn Backend>, queues: Vec<Arc<Leases>>) -> Self {
-        let backend = backend.independent().unwrap_or_else(|| Arc::clone(backend));
+    fn new(backend: Arc<dyn Backend>, queues: Vec<Arc<Leases>>) -> Self {
         Self { backend, queues, rng: fastrand::Rng::new() }
     }
 
     /// Keeps leases until it is dropped.
-    pub(crate) async fn run(mut self) {
+    async fn run(mut self) {
         let max = self.backend.capabilities().max_renew.max(1);
         let mut renewals = JoinSet::new();
         let mut early = self.rng.f64() * JITTER;
@@ -68,6 +67,16 @@ impl LeaseKeeper {
                 }
             }
         }
+    }
+}
+
+/// Keeps leases, whatever panics: without a keeper every job longer than a lease would run twice.
+pub(crate) async fn keep(backend: Arc<dyn Backend>, leases: Vec<Arc<Leases>>) {
+    loop {
+        let keeper = LeaseKeeper::new(Arc::clone(&backend), leases.clone());
+        let Err(panicked) = catch(keeper.run()).await else { return };
+        error!(%panicked, "the keeper of leases panicked; starting it again");
+        sleep(Duration::from_secs(1)).await;
     }
 }
 

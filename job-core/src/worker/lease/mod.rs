@@ -21,7 +21,7 @@ use std::time::Duration;
 use slab::Slab;
 use tokio::time::Instant;
 
-pub(crate) use self::keeper::LeaseKeeper;
+pub(crate) use self::keeper::keep;
 use crate::backend::Receipt;
 
 /// A lease in the book, and the right to take its receipt out.

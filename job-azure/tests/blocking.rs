@@ -1,0 +1,55 @@
+//! Handlers that block every thread of their runtime lose no lease: the keeper has a thread and
+//! connections of its own.
+
+mod common;
+
+use std::thread;
+use std::time::Duration;
+
+use common::*;
+use job_azure::{Account, AzureBackend};
+use job_azurite::Azurite;
+use job_core::{Client, Data, Queue, Worker};
+
+const LEASE: Duration = Duration::from_secs(2);
+const THREADS: u32 = 2;
+
+/// What nobody should do in an `async fn`.
+#[job_core::job(queue = "blocking")]
+async fn block(n: u32, log: Data<Log>) -> Result<(), std::convert::Infallible> {
+    log.start(&n.to_string());
+    thread::sleep(3 * LEASE);
+    log.done(&n.to_string());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn handlers_that_block_all_threads_run_once() {
+    let account = Account::from_connection_string(&Azurite::shared().connection_string()).unwrap();
+    let client = Client::new(AzureBackend::new(account).unwrap());
+    let log = Log::default();
+    client.enqueue_all((0..2 * THREADS).map(|n| Block { n })).await.unwrap();
+    let poll = Duration::from_millis(200);
+    let worker = |concurrency| {
+        let queue = Queue::new("blocking").lease(LEASE).concurrency(concurrency).max_poll(poll);
+        Worker::builder(&client).data(log.clone()).queue(queue)
+    };
+    // Twice as many as there are threads: half of them are held without having begun.
+    let blocked = Running::new(worker(2 * THREADS as usize));
+    log.begun(THREADS).await;
+    // On another runtime, somebody waits for what they let go of.
+    let other = worker(1).build().unwrap();
+    let handle = other.handle();
+    let other = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(other.run()).unwrap()
+    });
+    let all: Vec<_> = (0..2 * THREADS).map(|n| n.to_string()).collect();
+    log.done_with(&all.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let report = blocked.stop().await;
+    handle.shutdown();
+    let other = other.join().unwrap();
+    assert_eq!((report.completed(), report.lease_lost(), other.started()), (4, 0, 0), "{report}");
+    assert!(all.iter().all(|n| log.of(n) == (1, 1)), "{log:?}");
+    assert!(report.stalled() > 0, "it is told");
+}
