@@ -169,6 +169,37 @@ async fn retry_after_is_kept_to() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_is_tried_again_before_the_lease_ends_whatever_is_asked_for() {
+    let runs = one("slow", |service| {
+        let busy = status(503, "ServerBusy", Some(3600 * SECOND));
+        service.fail_times(Operation::Update, 2, busy);
+    });
+    assert_eq!(runs.await, (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_made_to_wait_for_ever() {
+    let service = FakeService::new();
+    let (client, log) = (client(&service), Log::default());
+    create_queues(&client).await;
+    let absurd = status(503, "ServerBusy", Some(Duration::from_secs(u64::MAX)));
+    for operation in [Operation::Receive, Operation::Update, Operation::Delete] {
+        service.fail_times(operation, 2, absurd);
+    }
+    let worker = start(&client, &log);
+    client.enqueue(Act { order: "ok".into() }).await.unwrap();
+    client.enqueue(Act { order: "retry".into() }).await.unwrap();
+    let empty = service.wait_until(|service| service.depth(WORK) == 0);
+    timeout(3600 * SECOND, empty).await.expect("it should go on within the hour");
+    worker.stop().await;
+
+    service.fail_next(Operation::CreateQueue, absurd);
+    let worker = start(&client, &log);
+    let error = worker.ended().await.unwrap_err();
+    assert!(chain(&error).contains("503 ServerBusy"), "{}", chain(&error));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_enqueue_gives_up_in_time_and_says_what_is_known() {
     for (fault, kind) in [
         (Fault::RefuseConnection, EnqueueErrorKind::Rejected),
