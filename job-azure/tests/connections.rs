@@ -104,6 +104,32 @@ async fn a_service_that_does_not_answer_is_given_up_in_time() {
 
 /// Set in the process in which the identity is looked for: variables are a process's own.
 const CHILD: &str = "JOB_AZURE_TEST_IDENTITY";
+/// The same for the process that has a proxy: where the service is.
+const BEHIND_PROXY: &str = "JOB_AZURE_TEST_PROXY";
+
+#[test]
+fn what_is_on_this_machine_is_not_asked_through_a_proxy() {
+    let (server, proxy) = (Server::start(properties()), Server::start(properties()));
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "in_a_process_with_a_proxy", "--nocapture"])
+        .env(BEHIND_PROXY, &server.url)
+        .envs(["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map(|name| (name, &proxy.url)))
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((server.asked().len(), proxy.asked()), (1, Vec::new()));
+}
+
+/// Does nothing unless the test above started this process.
+#[tokio::test]
+async fn in_a_process_with_a_proxy() {
+    let Ok(url) = std::env::var(BEHIND_PROXY) else { return };
+    let server = Server { url, asked: Arc::default() };
+    let backend = AzureBackend::new(account(&server)).unwrap();
+    assert_eq!(backend.stats(&name(WORK)).await.unwrap().total, 7);
+}
 
 #[test]
 fn a_managed_identity_is_found_by_the_environment() {
