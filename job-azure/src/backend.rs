@@ -325,6 +325,13 @@ impl Backend for AzureBackend {
 
     async fn check_access(&self, queue: &QueueName) -> Result<(), BackendError> {
         let named = |error: BackendError| error.operation("check access").queue(queue);
+        if let Some(only) = self.inner.account.only() {
+            let message = format!(
+                "the SAS URL is for the queue `{only}` alone, and a worker also needs `{queue}-poison`; \
+                 make one for the account"
+            );
+            return Err(named(BackendError::new(ErrorKind::Unauthorized).message(message)));
+        }
         if let Credentials::Sas(sas) = self.inner.account.credentials()
             && let Some(lacking) = sas.lacks()
         {
