@@ -2,7 +2,8 @@
 
 mod common;
 
-use std::time::Duration;
+use std::future::IntoFuture as _;
+use std::time::{Duration, SystemTime};
 
 use common::*;
 use job_azure_fake::{FakeService, Fault, Operation, Refusal};
@@ -293,6 +294,41 @@ async fn a_queue_that_is_being_deleted_is_waited_for() {
     client.enqueue(Act { order: "ok".into() }).await.unwrap();
     drained(&service, WORK).await;
     assert_eq!(worker.stop().await.completed(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_somebody_else_made_is_taken_as_it_is() {
+    let service = FakeService::new();
+    let (client, log) = (client(&service), Log::default());
+    create_queues(&client).await;
+    // Its metadata are another's.
+    service.fail_times(Operation::CreateQueue, 2, status(409, "QueueAlreadyExists", None));
+    let worker = start(&client, &log);
+    client.enqueue(Act { order: "ok".into() }).await.unwrap();
+    drained(&service, WORK).await;
+    assert_eq!(worker.stop().await.completed(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_expire_by_the_clock_of_the_service() {
+    let now = SystemTime::now();
+    for wall in [now - DAY, now + DAY] {
+        let service = FakeService::new();
+        service.wall_clock(wall);
+        let (client, log) = (client(&service), Log::default());
+        create_queues(&client).await;
+        let enqueue = |order: &str| {
+            client.enqueue(Act { order: order.into() }).expires_in(600 * SECOND).into_future()
+        };
+        enqueue("ok-late").await.unwrap();
+        sleep(610 * SECOND).await;
+        enqueue("ok-in-time").await.unwrap();
+        // A process of its own, whose clock is this machine's until it hears from the service.
+        let worker = start(&common::client(&service), &log);
+        drained(&service, WORK).await;
+        worker.stop().await;
+        assert_eq!((log.of("ok-late"), log.of("ok-in-time")), ((0, 0), (1, 1)), "{wall:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
