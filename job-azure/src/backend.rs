@@ -580,3 +580,28 @@ impl fmt::Debug for AzureBackend {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_rounded_up_to_seconds() {
+        let of = |millis| delay_seconds(Duration::from_millis(millis)).unwrap();
+        assert_eq!([0, 1, 1000, 1001, 1999].map(of), [0, 1, 1, 2, 2]);
+        let of = |millis| lease_seconds(Duration::from_millis(millis)).unwrap();
+        assert_eq!([1000, 1001, 60_000].map(of), [1, 2, 60]);
+    }
+
+    #[test]
+    fn spans_beyond_the_service_are_refused() {
+        let week = 7 * 24 * 3600;
+        assert_eq!(delay_seconds(LONGEST).unwrap(), week);
+        assert_eq!(lease_seconds(LONGEST).unwrap(), week);
+        let more = LONGEST + Duration::from_nanos(1);
+        assert_eq!(delay_seconds(more).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(lease_seconds(more).unwrap_err().kind(), ErrorKind::Invalid);
+        let less = Duration::from_millis(999);
+        assert_eq!(lease_seconds(less).unwrap_err().kind(), ErrorKind::Invalid);
+    }
+}
