@@ -91,6 +91,19 @@ async fn the_api_version_is_the_one_that_is_set() {
 }
 
 #[tokio::test]
+async fn nobody_is_sent_elsewhere() {
+    let elsewhere = Server::start(properties());
+    for status in ["301 Moved Permanently", "307 Temporary Redirect"] {
+        let location = format!("location: {}/shop/work?comp=metadata", elsewhere.url);
+        let answer = format!("HTTP/1.1 {status}\r\n{location}\r\ncontent-length: 0\r\n\r\n");
+        let server = Server::start(answer);
+        let backend = AzureBackend::new(account(&server)).unwrap();
+        backend.stats(&name(WORK)).await.unwrap_err();
+        assert_eq!((server.asked().len(), elsewhere.asked()), (1, Vec::new()), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn a_service_that_does_not_answer_is_given_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server =
