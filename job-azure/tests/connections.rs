@@ -80,6 +80,20 @@ async fn the_lease_keeper_has_connections_of_its_own() {
 }
 
 #[tokio::test]
+async fn no_more_connections_are_kept_than_is_set() {
+    for (kept, expected) in [(0, [0, 1, 2]), (1, [0, 0, 0])] {
+        let server = Server::start(properties());
+        let backend = AzureBackend::builder(account(&server)).max_idle_connections(kept);
+        let backend = backend.build().unwrap();
+        for _ in 0..3 {
+            backend.stats(&name(WORK)).await.unwrap();
+        }
+        let connections: Vec<_> = server.asked().iter().map(|(number, _)| *number).collect();
+        assert_eq!(connections, expected, "{kept}");
+    }
+}
+
+#[tokio::test]
 async fn the_api_version_is_the_one_that_is_set() {
     let server = Server::start(properties());
     let backend = AzureBackend::builder(account(&server)).api_version("2024-11-04");
