@@ -594,6 +594,18 @@ mod tests {
     }
 
     #[test]
+    fn a_receipt_cannot_lead_elsewhere() {
+        let of = |id: &str| {
+            let receipt = Receipt::new(QueueName::new("mail").unwrap(), id, "token");
+            parts(&receipt).map(|(id, _)| id).map_err(|error| error.kind())
+        };
+        assert_eq!(of(NOBODY), Ok(NOBODY.to_owned()));
+        for id in ["", "..", "a/b", "a?b", "a%2fb", "a b"] {
+            assert_eq!(of(id), Err(ErrorKind::Invalid), "{id:?}");
+        }
+    }
+
+    #[test]
     fn spans_beyond_the_service_are_refused() {
         let week = 7 * 24 * 3600;
         assert_eq!(delay_seconds(LONGEST).unwrap(), week);

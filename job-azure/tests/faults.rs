@@ -158,6 +158,18 @@ async fn a_receive_whose_answer_is_lost_charges_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_send_that_is_not_answered_is_repeated() {
+    for fault in [Fault::LoseResponse, Fault::LoseRequest, Fault::TIMED_OUT, Fault::Garbage] {
+        let service = FakeService::new();
+        let client = client(&service);
+        create_queues(&client).await;
+        service.fail_next(Operation::Send, fault);
+        client.enqueue(Act { order: "ok".into() }).await.unwrap();
+        assert_eq!(service.calls().of(Operation::Send), 2, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn retry_after_is_kept_to() {
     let service = FakeService::new();
     let client = client(&service);
