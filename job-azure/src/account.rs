@@ -224,6 +224,15 @@ pub enum AccountError {
     /// The connection string is empty.
     #[error("the connection string is empty; copy it from the storage account's access keys")]
     Empty,
+    /// The connection string is in quotes.
+    #[error("the connection string is in quotes; remove them")]
+    Quoted,
+    /// There is a URL in place of a connection string.
+    #[error(
+        "this is a URL and no connection string; put it into AZURE_STORAGE_QUEUE_ENDPOINT, or use \
+         `Account::from_sas_url`"
+    )]
+    IsUrl,
     /// A part of the connection string is no `Name=Value`.
     #[error(
         "the connection string's part {position} has no `=`; parts are `Name=Value`, with `;` between them"

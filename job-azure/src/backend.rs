@@ -329,6 +329,13 @@ impl Backend for AzureBackend {
 
     async fn check_access(&self, queue: &QueueName) -> Result<(), BackendError> {
         let named = |error: BackendError| error.operation("check access").queue(queue);
+        if let Some(only) = self.inner.account.only() {
+            let message = format!(
+                "the SAS URL is for the queue `{only}` alone, and a worker also needs `{queue}-poison`; \
+                 make one for the account"
+            );
+            return Err(named(BackendError::new(ErrorKind::Unauthorized).message(message)));
+        }
         if let Credentials::Sas(sas) = self.inner.account.credentials()
             && let Some(lacking) = sas.lacks()
         {
@@ -575,5 +582,42 @@ impl fmt::Debug for AzureBackend {
             .field("account", &self.inner.account)
             .field("settings", &self.inner.settings)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_rounded_up_to_seconds() {
+        let of = |millis| delay_seconds(Duration::from_millis(millis)).unwrap();
+        assert_eq!([0, 1, 1000, 1001, 1999].map(of), [0, 1, 1, 2, 2]);
+        let of = |millis| lease_seconds(Duration::from_millis(millis)).unwrap();
+        assert_eq!([1000, 1001, 60_000].map(of), [1, 2, 60]);
+    }
+
+    #[test]
+    fn a_receipt_cannot_lead_elsewhere() {
+        let of = |id: &str| {
+            let receipt = Receipt::new(QueueName::new("mail").unwrap(), id, "token");
+            parts(&receipt).map(|(id, _)| id).map_err(|error| error.kind())
+        };
+        assert_eq!(of(NOBODY), Ok(NOBODY.to_owned()));
+        for id in ["", "..", "a/b", "a?b", "a%2fb", "a b"] {
+            assert_eq!(of(id), Err(ErrorKind::Invalid), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn spans_beyond_the_service_are_refused() {
+        let week = 7 * 24 * 3600;
+        assert_eq!(delay_seconds(LONGEST).unwrap(), week);
+        assert_eq!(lease_seconds(LONGEST).unwrap(), week);
+        let more = LONGEST + Duration::from_nanos(1);
+        assert_eq!(delay_seconds(more).unwrap_err().kind(), ErrorKind::Invalid);
+        assert_eq!(lease_seconds(more).unwrap_err().kind(), ErrorKind::Invalid);
+        let less = Duration::from_millis(999);
+        assert_eq!(lease_seconds(less).unwrap_err().kind(), ErrorKind::Invalid);
     }
 }

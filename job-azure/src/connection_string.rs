@@ -28,8 +28,16 @@ struct Parts<'a> {
 
 /// Where a connection string points, and with what credentials. No error repeats any of it.
 pub(crate) fn parse(text: &str) -> Result<(Url, Credentials), AccountError> {
-    if text.trim().is_empty() {
+    let text = text.trim();
+    if text.is_empty() {
         return Err(AccountError::Empty);
+    }
+    // As they come out of files of variables whose reader does not know quotes.
+    if text.starts_with(['"', '\'']) || text.ends_with(['"', '\'']) {
+        return Err(AccountError::Quoted);
+    }
+    if text.starts_with("https://") || text.starts_with("http://") {
+        return Err(AccountError::IsUrl);
     }
     let parts = split(text)?;
     if let Some(development) = parts.development {
@@ -39,6 +47,13 @@ pub(crate) fn parse(text: &str) -> Result<(Url, Credentials), AccountError> {
                 wrong: "is not `true`",
             });
         }
+        let others = [parts.account_name, parts.account_key, parts.queue_endpoint, parts.sas];
+        if others.iter().any(Option::is_some) {
+            return Err(AccountError::Part {
+                part: "UseDevelopmentStorage",
+                wrong: "stands alone; remove it, or the account",
+            });
+        }
         return development_storage(parts.development_proxy);
     }
 
@@ -46,6 +61,11 @@ pub(crate) fn parse(text: &str) -> Result<(Url, Credentials), AccountError> {
         (Some(_), Some(_)) => return Err(AccountError::TwoCredentials),
         (Some(key), None) => {
             let account = parts.account_name.ok_or(AccountError::Missing("AccountName"))?;
+            // It becomes part of a header. Emulators take other names than the service.
+            if !account.bytes().all(|b| b.is_ascii_graphic()) {
+                let wrong = "may hold only letters and digits";
+                return Err(AccountError::Part { part: "AccountName", wrong });
+            }
             Credentials::shared_key(account, Secret::new(key.to_owned()))?
         }
         (None, Some(sas)) => Credentials::Sas(Sas::parse(sas)?),
@@ -105,6 +125,10 @@ fn by_name(parts: &Parts<'_>, account: &str) -> Result<Url, AccountError> {
         return Err(AccountError::Part { part: "DefaultEndpointsProtocol", wrong });
     }
     let suffix = parts.endpoint_suffix.unwrap_or("core.windows.net");
+    if suffix.contains(['/', '?', '#', '@', '\\']) {
+        let wrong = "is not a domain such as `core.windows.net`";
+        return Err(AccountError::Part { part: "EndpointSuffix", wrong });
+    }
     let url = format!("{protocol}://{account}.queue.{suffix}");
     endpoint::parse(&url, "EndpointSuffix")
 }
@@ -195,7 +219,20 @@ mod tests {
                 "AccountName=shop;AccountKey=Y2FuYXJ5;EndpointSuffix=canary canary",
                 "`EndpointSuffix` is not a URL",
             ),
+            ("AccountName=shop;AccountKey=Y2FuYXJ5;EndpointSuffix=a.net/canary", "is not a domain"),
+            ("AccountName=shop;AccountKey=Y2FuYXJ5;EndpointSuffix=a.net?canary", "is not a domain"),
+            ("AccountName=shop;AccountKey=Y2FuYXJ5;EndpointSuffix=a@canary.net", "is not a domain"),
+            (
+                "AccountName=a\ncanary;AccountKey=Y2FuYXJ5;QueueEndpoint=https://q.example.com",
+                "`AccountName` may hold only",
+            ),
+            ("\"AccountName=shop;AccountKey=Y2FuYXJ5;EndpointSuffix=canary.net\"", "in quotes"),
+            ("'AccountName=shop;AccountKey=Y2FuYXJ5'", "in quotes"),
+            ("https://shop.queue.core.windows.net/?sv=1&sig=canary", "is a URL"),
             ("UseDevelopmentStorage=canary", "`UseDevelopmentStorage` is not `true`"),
+            ("UseDevelopmentStorage=true;AccountKey=Y2FuYXJ5", "stands alone"),
+            ("UseDevelopmentStorage=true;QueueEndpoint=https://canary", "stands alone"),
+            ("SharedAccessSignature=sig=canary;UseDevelopmentStorage=true", "stands alone"),
             (
                 "UseDevelopmentStorage=true;DevelopmentStorageProxyUri=http://canary.example.com",
                 "https",

@@ -156,7 +156,12 @@ impl Settings {
             true => Duration::from_secs(3),
             false => Duration::from_secs(60),
         });
-        let client = reqwest::Client::builder()
+        let mut client = reqwest::Client::builder();
+        if account.is_local() {
+            // Nor may a proxy see what goes over plain http.
+            client = client.no_proxy();
+        }
+        let client = client
             .connect_timeout(self.connect_timeout)
             .pool_max_idle_per_host(self.idle_connections)
             .pool_idle_timeout(idle_timeout)

@@ -86,6 +86,20 @@ async fn the_lease_keeper_has_connections_of_its_own() {
 }
 
 #[tokio::test]
+async fn no_more_connections_are_kept_than_is_set() {
+    for (kept, expected) in [(0, [0, 1, 2]), (1, [0, 0, 0])] {
+        let server = Server::start(properties());
+        let backend = AzureBackend::builder(account(&server)).max_idle_connections(kept);
+        let backend = backend.build().unwrap();
+        for _ in 0..3 {
+            backend.stats(&name(WORK)).await.unwrap();
+        }
+        let connections: Vec<_> = server.asked().iter().map(|(number, _)| *number).collect();
+        assert_eq!(connections, expected, "{kept}");
+    }
+}
+
+#[tokio::test]
 async fn the_api_version_is_the_one_that_is_set() {
     let server = Server::start(properties());
     let backend = AzureBackend::builder(account(&server)).api_version("2024-11-04");
@@ -94,6 +108,19 @@ async fn the_api_version_is_the_one_that_is_set() {
     assert!(asked.starts_with("get /shop/work?comp=metadata http/1.1\r\n"), "{asked}");
     assert!(asked.contains("\r\nx-ms-version: 2024-11-04\r\n"), "{asked}");
     assert!(asked.contains("\r\nauthorization: sharedkey shop:"), "{asked}");
+}
+
+#[tokio::test]
+async fn nobody_is_sent_elsewhere() {
+    let elsewhere = Server::start(properties());
+    for status in ["301 Moved Permanently", "307 Temporary Redirect"] {
+        let location = format!("location: {}/shop/work?comp=metadata", elsewhere.url);
+        let answer = format!("HTTP/1.1 {status}\r\n{location}\r\ncontent-length: 0\r\n\r\n");
+        let server = Server::start(answer);
+        let backend = AzureBackend::new(account(&server)).unwrap();
+        backend.stats(&name(WORK)).await.unwrap_err();
+        assert_eq!((server.asked().len(), elsewhere.asked()), (1, Vec::new()), "{status}");
+    }
 }
 
 #[tokio::test]
@@ -110,6 +137,32 @@ async fn a_service_that_does_not_answer_is_given_up_in_time() {
 
 /// Set in the process in which the identity is looked for: variables are a process's own.
 const CHILD: &str = "JOB_AZURE_TEST_IDENTITY";
+/// The same for the process that has a proxy: where the service is.
+const BEHIND_PROXY: &str = "JOB_AZURE_TEST_PROXY";
+
+#[test]
+fn what_is_on_this_machine_is_not_asked_through_a_proxy() {
+    let (server, proxy) = (Server::start(properties()), Server::start(properties()));
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "in_a_process_with_a_proxy", "--nocapture"])
+        .env(BEHIND_PROXY, &server.url)
+        .envs(["HTTP_PROXY", "http_proxy", "ALL_PROXY"].map(|name| (name, &proxy.url)))
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((server.asked().len(), proxy.asked()), (1, Vec::new()));
+}
+
+/// Does nothing unless the test above started this process.
+#[tokio::test]
+async fn in_a_process_with_a_proxy() {
+    let Ok(url) = std::env::var(BEHIND_PROXY) else { return };
+    let server = Server { url, asked: Arc::default() };
+    let backend = AzureBackend::new(account(&server)).unwrap();
+    assert_eq!(backend.stats(&name(WORK)).await.unwrap().total, 7);
+}
 
 #[test]
 fn a_managed_identity_is_found_by_the_environment() {

@@ -2,7 +2,8 @@
 
 mod common;
 
-use std::time::Duration;
+use std::future::IntoFuture as _;
+use std::time::{Duration, SystemTime};
 
 use common::*;
 use job_azure_fake::{FakeService, Fault, Operation, Refusal};
@@ -157,6 +158,18 @@ async fn a_receive_whose_answer_is_lost_charges_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_send_that_is_not_answered_is_repeated() {
+    for fault in [Fault::LoseResponse, Fault::LoseRequest, Fault::TIMED_OUT, Fault::Garbage] {
+        let service = FakeService::new();
+        let client = client(&service);
+        create_queues(&client).await;
+        service.fail_next(Operation::Send, fault);
+        client.enqueue(Act { order: "ok".into() }).await.unwrap();
+        assert_eq!(service.calls().of(Operation::Send), 2, "{fault:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn retry_after_is_kept_to() {
     let service = FakeService::new();
     let client = client(&service);
@@ -166,6 +179,37 @@ async fn retry_after_is_kept_to() {
     client.enqueue(Act { order: "ok".into() }).await.unwrap();
     assert!((4 * SECOND..5 * SECOND).contains(&begin.elapsed()), "{:?}", begin.elapsed());
     assert_eq!(service.calls().of(Operation::Send), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_is_tried_again_before_the_lease_ends_whatever_is_asked_for() {
+    let runs = one("slow", |service| {
+        let busy = status(503, "ServerBusy", Some(3600 * SECOND));
+        service.fail_times(Operation::Update, 2, busy);
+    });
+    assert_eq!(runs.await, (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_made_to_wait_for_ever() {
+    let service = FakeService::new();
+    let (client, log) = (client(&service), Log::default());
+    create_queues(&client).await;
+    let absurd = status(503, "ServerBusy", Some(Duration::from_secs(u64::MAX)));
+    for operation in [Operation::Receive, Operation::Update, Operation::Delete] {
+        service.fail_times(operation, 2, absurd);
+    }
+    let worker = start(&client, &log);
+    client.enqueue(Act { order: "ok".into() }).await.unwrap();
+    client.enqueue(Act { order: "retry".into() }).await.unwrap();
+    let empty = service.wait_until(|service| service.depth(WORK) == 0);
+    timeout(3600 * SECOND, empty).await.expect("it should go on within the hour");
+    worker.stop().await;
+
+    service.fail_next(Operation::CreateQueue, absurd);
+    let worker = start(&client, &log);
+    let error = worker.ended().await.unwrap_err();
+    assert!(chain(&error).contains("503 ServerBusy"), "{}", chain(&error));
 }
 
 #[tokio::test(start_paused = true)]
@@ -262,6 +306,41 @@ async fn a_queue_that_is_being_deleted_is_waited_for() {
     client.enqueue(Act { order: "ok".into() }).await.unwrap();
     drained(&service, WORK).await;
     assert_eq!(worker.stop().await.completed(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_queue_that_somebody_else_made_is_taken_as_it_is() {
+    let service = FakeService::new();
+    let (client, log) = (client(&service), Log::default());
+    create_queues(&client).await;
+    // Its metadata are another's.
+    service.fail_times(Operation::CreateQueue, 2, status(409, "QueueAlreadyExists", None));
+    let worker = start(&client, &log);
+    client.enqueue(Act { order: "ok".into() }).await.unwrap();
+    drained(&service, WORK).await;
+    assert_eq!(worker.stop().await.completed(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_expire_by_the_clock_of_the_service() {
+    let now = SystemTime::now();
+    for wall in [now - DAY, now + DAY] {
+        let service = FakeService::new();
+        service.wall_clock(wall);
+        let (client, log) = (client(&service), Log::default());
+        create_queues(&client).await;
+        let enqueue = |order: &str| {
+            client.enqueue(Act { order: order.into() }).expires_in(600 * SECOND).into_future()
+        };
+        enqueue("ok-late").await.unwrap();
+        sleep(610 * SECOND).await;
+        enqueue("ok-in-time").await.unwrap();
+        // A process of its own, whose clock is this machine's until it hears from the service.
+        let worker = start(&common::client(&service), &log);
+        drained(&service, WORK).await;
+        worker.stop().await;
+        assert_eq!((log.of("ok-late"), log.of("ok-in-time")), ((0, 0), (1, 1)), "{wall:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

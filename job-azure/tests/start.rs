@@ -93,6 +93,21 @@ async fn a_sas_for_another_queue_says_so() {
     assert!(chain(&error).contains("the SAS URL is for another queue"), "{}", chain(&error));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_worker_is_not_served_by_a_sas_for_one_queue() {
+    let service = FakeService::new();
+    create_queues(&client(&service)).await;
+    let url = "https://shop.queue.core.windows.net/work?sv=2021-12-02&sp=raup&sig=canary";
+    let backend = AzureBackend::builder(Account::from_sas_url(url).unwrap());
+    let backend = backend.http_client(Arc::new(service.clone())).build().unwrap();
+    let client = Client::new(backend);
+    client.enqueue(Act { order: "ok".into() }).await.unwrap();
+    let (error, text) = refusal(&client).await;
+    assert!(matches!(error, WorkerError::Denied { .. }), "{text}");
+    assert!(text.contains("`work-poison`") && text.contains("for the account"), "{text}");
+    assert_eq!(service.calls().of(Operation::Receive), 0);
+}
+
 /// A SAS whose permissions are in a stored policy, or a role: only the service knows.
 #[tokio::test(start_paused = true)]
 async fn a_role_that_does_not_suffice_is_found_out_before_any_job_is_taken() {

@@ -89,8 +89,12 @@ fn it_ends_with_a_process_that_is_killed() {
         .stdin(Stdio::null())
         .spawn()
         .unwrap();
-    let mut url = String::new();
-    BufReader::new(parent.stdout.take().unwrap()).read_line(&mut url).unwrap();
+    let (mut url, mut rest) = (String::new(), String::new());
+    // Both lines: were the pipe closed after the first, it could end over the second.
+    let mut output = BufReader::new(parent.stdout.take().unwrap());
+    output.read_line(&mut url).unwrap();
+    output.read_line(&mut rest).unwrap();
+    assert!(rest.starts_with("DefaultEndpointsProtocol=http;"), "{rest}");
     let url = url.trim();
     assert!(answer(url).contains("Server: Azurite-Queue/"));
     // SIGKILL, where there are signals.

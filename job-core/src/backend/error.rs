@@ -6,6 +6,9 @@ use std::time::Duration;
 
 use crate::{BoxError, QueueName};
 
+/// The longest that a service can make anybody wait.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(5 * 60);
+
 /// What went wrong, as far as the framework acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -107,10 +110,11 @@ impl BackendError {
         self
     }
 
-    /// How long the service asks to wait before trying again.
+    /// How long the service asks to wait before trying again. Five minutes at most are kept to:
+    /// whatever made it ask for more, it is asked again.
     #[must_use]
     pub fn with_retry_after(mut self, after: Duration) -> Self {
-        self.inner.retry_after = Some(after);
+        self.inner.retry_after = Some(after.min(LONGEST_RETRY_AFTER));
         self
     }
 

@@ -143,7 +143,10 @@ async fn renew(backend: Arc<dyn Backend>, mut due: InFlight) {
             error!("the backend gave fewer results than it was asked for");
             return;
         }
-        if again.is_empty() || Instant::now() + wait >= deadline {
+        // Whatever the service asks for, there is to be another try before it is too late.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let wait = wait.min(left / 2).max(pause);
+        if again.is_empty() || wait >= left {
             return;
         }
         sleep(wait).await;
