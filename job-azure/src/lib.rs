@@ -13,6 +13,10 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! The SDK underneath logs each request that fails under the target `typespec_client_core` at
+//! `info`, retried or not, and each one at `debug`. It knows no secrets, but it talks:
+//! `RUST_LOG=info,typespec_client_core=warn` leaves it to this crate to say what matters.
 
 mod account;
 mod backend;

@@ -5,7 +5,7 @@ mod common;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ use job_core::backend::Backend;
 struct Server {
     url: String,
     asked: Arc<Mutex<Vec<(usize, String)>>>,
+    /// The numbers of connections that were closed by the client.
+    closed: mpsc::Receiver<usize>,
 }
 
 impl Server {
@@ -26,13 +28,17 @@ impl Server {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&asked);
+        let (close, closed) = mpsc::channel();
         thread::spawn(move || {
             for (number, stream) in listener.incoming().enumerate() {
-                let (answer, kept) = (answer.clone(), Arc::clone(&kept));
-                thread::spawn(move || serve(stream.unwrap(), number, &answer, &kept));
+                let (answer, kept, close) = (answer.clone(), Arc::clone(&kept), close.clone());
+                thread::spawn(move || {
+                    serve(stream.unwrap(), number, &answer, &kept);
+                    let _ = close.send(number);
+                });
             }
         });
-        Self { url, asked }
+        Self { url, asked, closed }
     }
 
     fn asked(&self) -> Vec<(usize, String)> {
@@ -99,6 +105,19 @@ async fn no_more_connections_are_kept_than_is_set() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+async fn an_idle_connection_is_closed_in_its_time() {
+    let server = Server::start(properties());
+    let backend = AzureBackend::builder(account(&server)).idle_timeout(Duration::from_millis(50));
+    let backend = backend.build().unwrap();
+    for number in 0..2 {
+        backend.stats(&name(WORK)).await.unwrap();
+        // The default is 3 s here.
+        let closed = server.closed.recv_timeout(Duration::from_millis(2500));
+        assert_eq!(closed, Ok(number));
+    }
+}
+
 #[tokio::test]
 async fn the_api_version_is_the_one_that_is_set() {
     let server = Server::start(properties());
@@ -126,8 +145,11 @@ async fn nobody_is_sent_elsewhere() {
 #[tokio::test]
 async fn a_service_that_does_not_answer_is_given_up_in_time() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let server =
-        Server { url: format!("http://{}", listener.local_addr().unwrap()), asked: Arc::default() };
+    let server = Server {
+        url: format!("http://{}", listener.local_addr().unwrap()),
+        asked: Arc::default(),
+        closed: mpsc::channel().1,
+    };
     let limit = Duration::from_millis(300);
     let backend = AzureBackend::builder(account(&server)).request_timeout(limit);
     let backend = backend.operation_timeout(limit).build().unwrap();
@@ -159,7 +181,7 @@ fn what_is_on_this_machine_is_not_asked_through_a_proxy() {
 #[tokio::test]
 async fn in_a_process_with_a_proxy() {
     let Ok(url) = std::env::var(BEHIND_PROXY) else { return };
-    let server = Server { url, asked: Arc::default() };
+    let server = Server { url, asked: Arc::default(), closed: mpsc::channel().1 };
     let backend = AzureBackend::new(account(&server)).unwrap();
     assert_eq!(backend.stats(&name(WORK)).await.unwrap().total, 7);
 }
