@@ -138,7 +138,7 @@ impl Running {
     }
 
     pub async fn ended(self) -> Result<Report, WorkerError> {
-        timeout(DAY, self.task).await.expect("run should end").unwrap()
+        timeout(600 * SECOND, self.task).await.expect("run should end").unwrap()
     }
 }
 
