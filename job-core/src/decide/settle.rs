@@ -79,7 +79,16 @@ pub(crate) fn give_back_unstarted(
         return Settlement::Release { delay: Duration::ZERO, why: Later::GiveBack };
     }
     envelope.history.given_back = envelope.history.given_back.saturating_add(1);
+    let seen = not_run(seen, &envelope);
     rewrite(envelope, seen, None, Duration::ZERO, Later::GiveBack, capabilities)
+}
+
+/// What a delivery accounts for that was not run: itself, but not a start before it that was never
+/// reported. The next start is marked still; otherwise a job that kills its worker would have one
+/// start for free after every delivery to a worker that does not know it.
+fn not_run<'a>(seen: Seen<'a>, envelope: &Envelope<'_>) -> Seen<'a> {
+    let unreported = envelope.history.unreported(seen.message_id, seen.count).unwrap_or(0);
+    Seen { count: seen.count.map(|count| count - unreported.min(1)), ..seen }
 }
 
 /// Puts back a job that this worker does not know what to do with, since a newer worker may; once
@@ -110,7 +119,8 @@ pub(crate) fn put_back(
     let most = PUT_BACK.ceiling(history.put_back);
     let delay = most / 2 + up_to(most / 2, rng);
     history.put_back_millis = history.put_back_millis.saturating_add(millis::of(delay).max(1));
-    match rewrite(envelope, seen, None, delay, Later::PutBack, capabilities) {
+    let accounted = not_run(seen, &envelope);
+    match rewrite(envelope, accounted, None, delay, Later::PutBack, capabilities) {
         // No room to write down how long it has waited, nor for the reason in the poison queue.
         Settlement::Release { .. } => put_back_as_is(seen, rules, capabilities, rng)
             .unwrap_or_else(|| Settlement::Poison { fence: None, copy: verbatim.clone(), reason }),

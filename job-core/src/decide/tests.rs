@@ -4,6 +4,7 @@ mod after;
 mod before;
 mod events;
 mod life;
+mod model;
 mod properties;
 mod raw;
 

@@ -240,7 +240,12 @@ fn received_and_given_back_before_a_start() {
         (
             "after a crash",
             job().started(2).count(3),
-            "rewrite, give back in 0ns: crashed=1 given_back=1 settled@3",
+            "rewrite, give back in 0ns: crashed=1 given_back=1 settled@2",
+        ),
+        (
+            "after a start without a word",
+            job().settled(1).count(4),
+            "rewrite, give back in 0ns: given_back=1 settled@3",
         ),
         ("not due yet", job().left(DAY), "release, give back in 0ns"),
         ("no room", job().full(), "release, give back in 0ns"),
@@ -252,7 +257,7 @@ fn received_and_given_back_before_a_start() {
         (
             "but for every second one",
             job().without_replace().call_expires_in(HOUR).count(2),
-            "rewrite, give back in 0ns: given_back=1 expires=3600s settled@2",
+            "rewrite, give back in 0ns: given_back=1 expires=3600s settled@1",
         ),
     ];
     for (name, given, expected) in table {
@@ -281,7 +286,7 @@ fn args_that_do_not_fit_are_put_back_after_admission() {
         (
             "with an open mark: the crash is counted, the new mark closed",
             job().started(2).count(3),
-            "rewrite, put back in up to 5s: crashed=1 put_back=1 settled@3",
+            "rewrite, put back in up to 5s: crashed=1 put_back=1 settled@2",
         ),
         (
             "long enough",

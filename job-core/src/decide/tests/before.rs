@@ -330,7 +330,17 @@ fn jobs_that_this_worker_does_not_know() {
         (
             "a crash is still counted",
             job().unknown().started(1).count(2),
-            "rewrite, put back in up to 5s: crashed=1 put_back=1 settled@2",
+            "rewrite, put back in up to 5s: crashed=1 put_back=1 settled@1",
+        ),
+        (
+            "a start without a word is not accounted for",
+            job().unknown().settled(3).count(7),
+            "rewrite, put back in up to 5s: put_back=1 settled@6",
+        ),
+        (
+            "and the next one is marked",
+            job().settled(6).put_back(1, S).count(8),
+            "run attempt 1, mark: put_back=1 started@8 settled@6",
         ),
         (
             "newer args",
