@@ -95,6 +95,8 @@ mod pipeline;
 mod poison_reason;
 pub mod prelude;
 mod schedule;
+#[cfg(all(unix, feature = "supervisor"))]
+pub mod supervisor;
 mod worker;
 
 pub use self::args::{Arg, Args, ArgsError, Upgraded};
@@ -111,6 +113,8 @@ pub use self::outcome::{JobError, Outcome, ResultExt};
 pub use self::pipeline::Call;
 pub use self::poison_reason::PoisonReason;
 pub use self::schedule::{Backoff, InvalidBackoff, Jitter};
+#[cfg(all(unix, feature = "supervisor"))]
+pub use self::supervisor::Supervisor;
 pub use self::worker::{
     BuildError, ConfigError, Description, JobDescription, Queue, QueueConfig, QueueDescription,
     RateLimit, Report, Worker, WorkerBuilder, WorkerConfig, WorkerDescription, WorkerError,

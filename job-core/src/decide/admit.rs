@@ -5,15 +5,23 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{Gone, Later, Message, Policy, Rules, Seen, Settlement};
+use super::{Gone, Later, Message, Policy, Rules, Seen, Settlement, Suspects};
 use super::{expiry, final_copy, poison, put_back, put_back_as_is, rewrite};
 use crate::backend::Capabilities;
 use crate::envelope::{DecodeError, Envelope, Mark, PoisonState, ROOM, cut};
-use crate::{JobId, PoisonReason};
+use crate::schedule::up_to;
+use crate::{Backoff, JobId, PoisonReason};
 
 /// Without body rewriting, or without room for it, no start can be marked. There a job that kills
 /// its worker is bounded by its deliveries alone, generously, since lost receives count among them.
 const UNMARKED_DELIVERIES_PER_CRASH: u32 = 5;
+
+/// With so many crashes a job is a suspect: it has been there twice when its worker went away.
+const SUSPECT: u32 = 2;
+
+/// How long a suspect waits that cannot be handed over: until it is its turn, or about that.
+const SUSPECT_WAITS: Backoff =
+    Backoff::exponential(Duration::from_secs(2), Duration::from_secs(60));
 
 const CRASHED: &str = "the worker running this job went away without a word, again and again; \
                        look for aborts, stack overflows and out-of-memory kills";
@@ -25,6 +33,8 @@ pub(crate) enum Admission<'a, J> {
     Run { envelope: Envelope<'a>, job: J, mark: Option<Bytes> },
     /// Do not run it.
     Settle(Settlement, Refusal),
+    /// Do not run it here: hand it over to the process for suspects; if that is busy, settle it so.
+    HandOver(Settlement, Refusal),
 }
 
 /// Bodies hold job args, so only their length is shown.
@@ -39,6 +49,9 @@ impl<J: fmt::Debug> fmt::Debug for Admission<'_, J> {
                 .finish(),
             Self::Settle(settlement, refusal) => {
                 f.debug_tuple("Settle").field(settlement).field(refusal).finish()
+            }
+            Self::HandOver(settlement, refusal) => {
+                f.debug_tuple("HandOver").field(settlement).field(refusal).finish()
             }
         }
     }
@@ -168,7 +181,7 @@ pub(crate) fn admit<'a, J: Known>(
             envelope.history.failed = before;
         }
     }
-    check_crashes(envelope, crashed_now, job, message, seen, rules, capabilities)
+    check_crashes(envelope, crashed_now, job, message, seen, rules, capabilities, rng)
 }
 
 /// Whether what retries add fits in any case, as it does for what a client enqueued.
@@ -209,6 +222,10 @@ fn unwritten_hops(waited: Duration, capabilities: &Capabilities) -> u32 {
 /// A delivery whose predecessor was never reported may be one that its job has killed. Before it
 /// runs, its start is written into the message; only a start that is found there by the next
 /// delivery counts as a crash.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "all of it is needed, and a struct would be built once"
+)]
 fn check_crashes<'a, J: Known>(
     mut envelope: Envelope<'a>,
     crashed_now: bool,
@@ -217,6 +234,7 @@ fn check_crashes<'a, J: Known>(
     seen: Seen<'_>,
     rules: Rules,
     capabilities: &Capabilities,
+    rng: &mut fastrand::Rng,
 ) -> Admission<'a, J> {
     let waited = std::mem::take(&mut envelope.delay_left);
     let history = &envelope.history;
@@ -235,10 +253,18 @@ fn check_crashes<'a, J: Known>(
         return refuse(envelope, message, seen, reason, problem, capabilities);
     }
 
+    let suspect = history.crashed >= SUSPECT;
+    if suspect && rules.suspects == Suspects::Elsewhere {
+        let refusal = Refusal::of(&envelope, None);
+        let expires_in = job.policy().expires_in;
+        let settlement = make_wait(envelope, seen, expires_in, capabilities, rng);
+        return Admission::HandOver(settlement, refusal);
+    }
+
     // Where nobody can tell, every start is marked.
-    let suspect = crashed_now || !capabilities.counts || unreported.is_none_or(|n| n > 0);
+    let unsure = suspect || crashed_now || !capabilities.counts || unreported.is_none_or(|n| n > 0);
     let mut mark = None;
-    if suspect && capabilities.replace {
+    if unsure && capabilities.replace {
         let count = seen.count.unwrap_or(0);
         envelope.history.started = Some(Mark { message_id: seen.message_id.to_string(), count });
         mark = envelope.encode_within(capabilities.max_body);
@@ -251,6 +277,20 @@ fn check_crashes<'a, J: Known>(
         return refuse(envelope, message, seen, reason, problem, capabilities);
     }
     Admission::Run { envelope, job, mark }
+}
+
+/// Gives a suspect back, not charged, with all that is known of it written down.
+fn make_wait(
+    mut envelope: Envelope<'_>,
+    seen: Seen<'_>,
+    expires_in: Option<Duration>,
+    capabilities: &Capabilities,
+    rng: &mut fastrand::Rng,
+) -> Settlement {
+    envelope.history.given_back = envelope.history.given_back.saturating_add(1);
+    let most = SUSPECT_WAITS.ceiling(envelope.history.given_back);
+    let delay = most / 2 + up_to(most / 2, rng);
+    rewrite(envelope, seen, expires_in, delay, Later::GiveBack, capabilities)
 }
 
 fn refuse<'a, J>(

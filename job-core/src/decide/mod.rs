@@ -78,6 +78,18 @@ pub(crate) struct Rules {
     pub(crate) crash_limit: u32,
     /// How long in sum a job is put back that this worker does not know what to do with.
     pub(crate) put_back_limit: Duration,
+    /// Whether this worker runs jobs that may be about to take it with them.
+    pub(crate) suspects: Suspects,
+}
+
+/// Where suspects run: jobs of which two starts or more ended with the worker going away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Suspects {
+    /// Here, like all others.
+    #[default]
+    Here,
+    /// In a process of their own, one at a time.
+    Elsewhere,
 }
 
 /// What the worker is to do with a message.

@@ -76,7 +76,7 @@ fn job() -> Given {
         inserted_at: sent(),
         now: sent() + 60 * S,
         kind: Some(Kind { policy, version: 1 }),
-        rules: Rules { crash_limit: 3, put_back_limit: HOUR },
+        rules: Rules { crash_limit: 3, put_back_limit: HOUR, suspects: Suspects::Here },
         capabilities,
     }
 }
@@ -141,6 +141,10 @@ impl Given {
     fn call_expires_in(self, after: Duration) -> Self {
         self.but(|g| g.envelope.options.expires_in = Some(after))
     }
+    /// Suspects run in a process of their own, and this is another.
+    fn suspects_elsewhere(self) -> Self {
+        self.but(|g| g.rules.suspects = Suspects::Elsewhere)
+    }
     /// The worker has no handler of that name.
     fn unknown(self) -> Self {
         self.but(|g| g.kind = None)
@@ -198,6 +202,9 @@ impl Given {
                     (format!("run attempt {}{mark}", envelope.history.attempt()), None)
                 }
                 Admission::Settle(settlement, refusal) => (self.show(&settlement), Some(refusal)),
+                Admission::HandOver(settlement, refusal) => {
+                    (format!("hand over, or {}", self.show(&settlement)), Some(refusal))
+                }
             }
         })
     }
@@ -297,6 +304,13 @@ fn later(why: Later, delay: Duration) -> String {
     let why = match why {
         Later::Retry => "retry",
         Later::Snooze => "snooze",
+        // So are the waits of suspects.
+        Later::GiveBack if !delay.is_zero() => {
+            let ceiling = (1..7).map(|n| Duration::from_secs(1 << n).min(60 * S));
+            let ceiling = ceiling.into_iter().find(|most| delay <= *most).unwrap();
+            assert!(delay >= ceiling / 2);
+            return format!("give back in up to {ceiling:?}");
+        }
         Later::GiveBack => "give back",
         Later::PutBack if !delay.is_zero() => {
             let ceiling = (1..20).map(|n| PUT_BACK.ceiling(n)).find(|most| delay <= *most).unwrap();

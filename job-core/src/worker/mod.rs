@@ -9,6 +9,7 @@ mod builder;
 mod config;
 mod describe;
 mod feed;
+mod home;
 mod jobs;
 mod lease;
 mod plan;
@@ -31,25 +32,34 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use self::aside::{Aside, watch};
 pub use self::builder::WorkerBuilder;
 pub use self::config::{ConfigError, QueueConfig, RateLimit, WorkerConfig};
 pub use self::describe::{Description, JobDescription, QueueDescription, WorkerDescription};
 use self::feed::Feed;
+pub(crate) use self::home::Home;
+#[cfg(all(unix, feature = "supervisor"))]
+pub(crate) use self::home::{Claim, Handed};
+#[cfg(all(unix, feature = "supervisor"))]
+pub(crate) use self::lease::Held;
 use self::lease::{Leases, keep};
 use self::plan::{Plan, QueuePlan};
 pub use self::problems::BuildError;
 pub use self::queue::Queue;
 use self::rate::Rate;
-use self::report::Counters;
+pub(crate) use self::report::Counters;
 pub use self::report::Report;
 use self::served::{Pace, Served};
 use self::shutdown::Shutdown;
+#[cfg(all(unix, feature = "supervisor"))]
+pub(crate) use self::shutdown::Signals;
 pub use self::shutdown::WorkerHandle;
 use self::slot::Slot;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
+#[cfg(all(unix, feature = "supervisor"))]
+use crate::decide::Suspects;
 use crate::{Client, QueueName};
 
 /// How long, after the grace time, cancelled jobs have to be gone and given back.
@@ -108,6 +118,22 @@ impl Worker {
         WorkerHandle { shutdown: self.shutdown.clone() }
     }
 
+    /// Under a supervisor, in that process of it.
+    #[cfg(all(unix, feature = "supervisor"))]
+    pub(crate) fn at(mut self, home: Arc<dyn Home>) -> Self {
+        if home.is_for_suspects() {
+            // One at a time. They come one at a time, too; this is for two workers in one process.
+            self.plan.concurrency = Some(1);
+            for queue in &mut self.plan.queues {
+                queue.settings.concurrency = 1;
+            }
+        } else {
+            self.plan.rules.suspects = Suspects::Elsewhere;
+        }
+        self.plan.home = Some(home);
+        self
+    }
+
     /// Runs jobs until a handle ends it.
     ///
     /// # Errors
@@ -151,6 +177,10 @@ impl Worker {
             () = &mut signal => return Ok(counters.report()),
         }
 
+        let home = plan.home.clone();
+        if let Some(home) = &home {
+            home.serving(grace, &counters);
+        }
         let backend = Arc::clone(plan.shared.client.backend());
         // It ends with this future, however that ends, as do the tasks.
         let aside = start_aside(&backend);
@@ -164,12 +194,12 @@ impl Worker {
                 aside.spawn(watch(Handle::current(), Arc::clone(&counters)));
             }
             // On the clock of the worker's runtime, which tests may pause.
-            None => drop(keeper.spawn(keep(backend, leases))),
+            None => drop(keeper.spawn(keep(backend, leases).in_current_span())),
         }
         let mut slots = JoinSet::new();
         for queue in &queues {
             for _ in 0..queue.plan.settings.concurrency {
-                slots.spawn(Slot::new(Arc::clone(queue)).run());
+                slots.spawn(Slot::new(Arc::clone(queue)).run().in_current_span());
             }
         }
 
@@ -180,7 +210,7 @@ impl Worker {
         }
         info!(?grace, "worker is stopping");
         tokio::select! {
-            () = sleep(grace) => {}
+            () = grace_over(home.as_deref(), grace) => {}
             () = shutdown.cancel.cancelled() => {}
             () = outlive(&mut slots) => {}
         }
@@ -214,6 +244,13 @@ fn start_aside(backend: &Arc<dyn Backend>) -> Option<Aside> {
     }
 }
 
+async fn grace_over(home: Option<&dyn Home>, grace: Duration) {
+    if let Some(home) = home {
+        home.unhurried().await;
+    }
+    sleep(grace).await;
+}
+
 /// Waits until all slots have ended.
 async fn outlive(slots: &mut JoinSet<()>) {
     while let Some(ended) = slots.join_next().await {
@@ -229,7 +266,7 @@ fn serve(
     counters: &Arc<Counters>,
     settling: &Arc<dyn Backend>,
 ) -> Vec<Arc<Served>> {
-    let Plan { shared, queues, concurrency, grace, rules, stack, .. } = plan;
+    let Plan { shared, queues, concurrency, grace, rules, home, stack, .. } = plan;
     let permits = concurrency.map(|permits| Arc::new(Semaphore::new(permits)));
     let client = shared.client.clone();
     let serve_one = |plan: QueuePlan| {
@@ -244,6 +281,7 @@ fn serve(
         let rate = settings.rate_limit.map(|rate| Arc::new(Rate::new(rate.limit, rate.per)));
         Arc::new(Served {
             rules,
+            home: home.clone(),
             grace,
             backend: Arc::clone(client.backend()),
             settling: Arc::clone(settling),

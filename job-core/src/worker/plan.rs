@@ -7,12 +7,13 @@ use std::time::Duration;
 use super::builder::WorkerBuilder;
 use super::config::{QueueConfig, RateLimit};
 use super::describe::{Description, JobDescription, QueueDescription, WorkerDescription};
+use super::home::Home;
 use super::jobs::{JobEntry, JobTable};
 use super::problems::{BuildError, Problems};
 use super::queue::{Queue, Settings};
 use crate::backend::Capabilities;
 use crate::context::Shared;
-use crate::decide::{Policy, Rules};
+use crate::decide::{Policy, Rules, Suspects};
 use crate::handler::{Registration, Requirements};
 use crate::pipeline::{self, JobService, Layers};
 use crate::{Backoff, QueueName, envelope};
@@ -40,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) concurrency: Option<usize>,
     pub(crate) grace: Duration,
     pub(crate) rules: Rules,
+    /// The process that the worker is in, under a supervisor.
+    pub(crate) home: Option<Arc<dyn Home>>,
     /// The stack of the worker's layers, those that are built in included.
     pub(crate) stack: JobService,
     pub(crate) description: Description,
@@ -80,6 +83,7 @@ impl Plan {
             concurrency: builder.config.concurrency,
             grace: builder.grace_time(),
             rules: builder.rules(),
+            home: None,
             stack: pipeline::worker_stack(&builder.layers),
             description,
             shared: Arc::new(Shared { client: builder.client, data: builder.data }),
@@ -104,6 +108,7 @@ impl WorkerBuilder {
         Rules {
             crash_limit: self.config.crash_limit.unwrap_or(3),
             put_back_limit: self.config.put_back_limit.unwrap_or(DAY),
+            suspects: Suspects::Here,
         }
     }
 
@@ -446,7 +451,7 @@ impl WorkerBuilder {
 
     fn describe(&self, jobs: &Jobs, queues: &BTreeMap<QueueName, Queue>) -> Description {
         let Defaults { max_attempts, backoff, timeout } = self.defaults();
-        let Rules { crash_limit, put_back_limit } = self.rules();
+        let Rules { crash_limit, put_back_limit, .. } = self.rules();
         let worker = WorkerDescription {
             concurrency: self.config.concurrency,
             max_attempts,

@@ -52,6 +52,16 @@ impl Served {
                     continue;
                 }
             };
+            if let Some(home) = self.home.as_ref().filter(|home| home.is_for_suspects()) {
+                let handed = tokio::select! {
+                    biased;
+                    () = self.shutdown.stop.cancelled() => return,
+                    handed = home.suspect(&self.plan.name) => handed,
+                };
+                let (batch, sent_at) = handed.received(self.leases.lease());
+                lead.deliver(self.accept(batch, reserved, sent_at));
+                return;
+            }
             let sent_at = Instant::now();
             let request = ReceiveRequest::new(self.plan.name.clone())
                 .max(reserved.len())

@@ -1,7 +1,10 @@
 //! What a worker did, counted.
 
 use std::fmt;
+use std::ops::Add;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use serde::{Deserialize, Serialize};
 
 macro_rules! counters {
     ($($(#[$doc:meta])+ $name:ident,)+) => {
@@ -19,13 +22,22 @@ macro_rules! counters {
         }
 
         /// What a worker did from its start to its end.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(default)]
         pub struct Report {
             $($name: u64,)+
         }
 
         impl Report {
             $($(#[$doc])+ pub fn $name(&self) -> u64 { self.$name })+
+        }
+
+        impl Add for Report {
+            type Output = Self;
+
+            fn add(self, other: Self) -> Self {
+                Self { $($name: self.$name.saturating_add(other.$name),)+ }
+            }
         }
 
         /// One line of all that is not zero.
@@ -66,6 +78,9 @@ counters! {
     put_back,
     /// Jobs that a shutdown gave back.
     given_back,
+    /// Jobs suspected of taking their process with them that were handed over to the process for
+    /// such jobs.
+    handed_over,
     /// Jobs whose long delay was taken one hop further.
     hopped,
     /// Jobs whose lease was lost while they were held here.

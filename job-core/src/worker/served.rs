@@ -7,6 +7,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
 use super::feed::Feed;
+use super::home::Home;
 use super::lease::Leases;
 use super::plan::QueuePlan;
 use super::rate::Rate;
@@ -23,6 +24,7 @@ use crate::pipeline::JobService;
 pub(crate) struct Served {
     pub(crate) plan: QueuePlan,
     pub(crate) rules: Rules,
+    pub(crate) home: Option<Arc<dyn Home>>,
     pub(crate) grace: Duration,
     pub(crate) backend: Arc<dyn Backend>,
     /// The same, where no handler can hold a request up.

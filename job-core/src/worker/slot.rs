@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::feed::{Item, Reservation, Turn};
+use super::home::Handed;
 use super::jobs::JobEntry;
 use super::lease::Lease;
 use super::rate::Ticket;
@@ -30,6 +31,9 @@ const GROUP: usize = 8;
 
 /// How long a cancelled handler has to come to an end by itself before its future is dropped.
 const CANCEL_GRACE: Duration = Duration::from_millis(500);
+
+/// How long a suspect is held until the process for suspects is ready to take it.
+const CLAIM_LIMIT: Duration = Duration::from_secs(30);
 
 /// How long a slot pauses after a panic of something that is not a job.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
@@ -208,6 +212,9 @@ impl Run<'_> {
                 self.log_refusal(&settlement, &refusal);
                 let _ = self.settle(settlement).await;
                 return;
+            }
+            Admission::HandOver(settlement, refusal) => {
+                return self.hand_over(settlement, &refusal).await;
             }
         };
         let marked = mark.is_some();
@@ -413,6 +420,41 @@ impl Run<'_> {
             _ => release,
         };
         let _ = self.settle(settlement).await;
+    }
+
+    /// To the process for suspects, lease and all; if that is busy, back to the queue.
+    async fn hand_over(self, otherwise: Settlement, refusal: &Refusal) {
+        let Self { served, message, seen, .. } = self;
+        let claim = async {
+            let home = served.home.as_ref()?;
+            tokio::select! {
+                claim = timeout(CLAIM_LIMIT, home.claim()) => claim.ok().flatten(),
+                () = served.shutdown.stop.cancelled() => None,
+                () = self.lease.lost() => None,
+            }
+        };
+        let Some(claim) = claim.await else {
+            self.log_refusal(&otherwise, refusal);
+            let _ = self.settle(otherwise).await;
+            return;
+        };
+        let server_now = self.now();
+        match self.lease.take().await {
+            Ok(held) => {
+                let Refusal { id, name, .. } = refusal;
+                let id = id.map(tracing::field::display);
+                warn!(queue = %seen.queue, id, job = name, "handing over a job that may kill its process");
+                served.counters.handed_over.increment();
+                claim.hand_over(Handed {
+                    held,
+                    count: message.count,
+                    inserted_at: message.inserted_at,
+                    server_now,
+                    body: message.body.clone(),
+                });
+            }
+            Err(lost) => served.count_unsettled(&lost.into()),
+        }
     }
 
     /// The lease is lost: whoever has the message now settles it.

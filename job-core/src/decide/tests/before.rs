@@ -82,6 +82,80 @@ fn crash_check() {
     );
 }
 
+#[test]
+fn suspects_run_in_a_process_of_their_own() {
+    check(
+        [
+            (
+                "a suspect where there is but one process",
+                job().crashed(2).settled(4).count(5),
+                "run attempt 3, mark: crashed=2 started@5 settled@4",
+            ),
+            (
+                "one crash is none",
+                job().suspects_elsewhere().started(2).count(3),
+                "run attempt 2, mark: crashed=1 started@3",
+            ),
+            (
+                "the second open mark",
+                job().suspects_elsewhere().crashed(1).started(3).count(4),
+                "hand over, or rewrite, give back in up to 2s: crashed=2 given_back=1 settled@4",
+            ),
+            (
+                "it waits for its turn",
+                job().suspects_elsewhere().crashed(2).settled(4).count(5),
+                "hand over, or rewrite, give back in up to 2s: crashed=2 given_back=1 settled@5",
+            ),
+            (
+                "longer each time",
+                job()
+                    .suspects_elsewhere()
+                    .crashed(2)
+                    .settled(4)
+                    .count(5)
+                    .but(|g| g.envelope.history.given_back = 3),
+                "hand over, or rewrite, give back in up to 16s: crashed=2 given_back=4 settled@5",
+            ),
+            (
+                "up to a minute",
+                job()
+                    .suspects_elsewhere()
+                    .crashed(2)
+                    .settled(4)
+                    .count(5)
+                    .but(|g| g.envelope.history.given_back = 300),
+                "hand over, or rewrite, give back in up to 60s: crashed=2 given_back=301 settled@5",
+            ),
+            (
+                "one crash too many is decided anywhere",
+                job().suspects_elsewhere().crashed(2).max_attempts(9).started(4).count(5),
+                "poison Crashed, fenced: crashed=3 settled@5 (final: {CRASHED})",
+            ),
+            (
+                "so is an unknown job",
+                job().suspects_elsewhere().crashed(2).settled(4).count(5).unknown(),
+                "rewrite, put back in up to 5s: crashed=2 put_back=1 settled@5",
+            ),
+            (
+                "and one that is not due",
+                job().suspects_elsewhere().crashed(2).settled(4).count(5).left(HOUR),
+                "rewrite, hop in 3600s: crashed=2 settled@5",
+            ),
+            (
+                "failed attempts make no suspect",
+                job().suspects_elsewhere().failed(2).settled(2).count(3),
+                "run attempt 3",
+            ),
+            (
+                "without marks there are no suspects",
+                job().suspects_elsewhere().without_replace().count(9),
+                "run attempt 1",
+            ),
+        ]
+        .map(|(name, given, expected)| (name, given, leak(expected))),
+    );
+}
+
 fn leak(expected: &str) -> &'static str {
     expected.replace("{CRASHED}", CRASHED).leak()
 }

@@ -220,7 +220,8 @@ mod any_event {
                 let rng = &mut fastrand::Rng::with_seed(7);
                 let (rules, caps, body) = (given.rules, &given.capabilities, &delivery.body);
                 let settlements = match admit(delivery, seen, |_| given.kind, rules, caps, rng) {
-                    Admission::Settle(settlement, refusal) => {
+                    Admission::Settle(settlement, refusal)
+                    | Admission::HandOver(settlement, refusal) => {
                         prop_assert_eq!(refusal.id, Some(JobId::for_event(&event.source, &event.id)));
                         vec![settlement]
                     }

@@ -132,7 +132,7 @@ impl Given {
         self.with_seen(|delivery, seen| {
             match admit(delivery, seen, |_| self.kind, self.rules, &self.capabilities, rng) {
                 Admission::Settle(settlement, refusal) => (settlement, refusal),
-                Admission::Run { .. } => panic!("it was run"),
+                Admission::Run { .. } | Admission::HandOver(..) => panic!("it was run"),
             }
         })
     }
@@ -144,7 +144,8 @@ proptest! {
     #[test]
     fn no_settlement_loses_changes_or_bloats_the_job(given in given(), outcome in outcome(), seed: u64) {
         let rng = &mut fastrand::Rng::with_seed(seed);
-        let (rules, caps) = (given.rules, &given.capabilities);
+        let suspects = if seed % 2 == 0 { Suspects::Here } else { Suspects::Elsewhere };
+        let (rules, caps) = (Rules { suspects, ..given.rules }, &given.capabilities);
         let (delivery, queue) = (given.delivery(), queue());
         let seen = Seen {
             queue: &queue,
@@ -154,7 +155,7 @@ proptest! {
             now: given.now,
         };
         match admit(&delivery, seen, |_| given.kind, rules, caps, rng) {
-            Admission::Settle(settlement, refusal) => {
+            Admission::Settle(settlement, refusal) | Admission::HandOver(settlement, refusal) => {
                 prop_assert_eq!(refusal.id, Some(given.envelope.id));
                 check(&given, &settlement)?;
             }
@@ -166,6 +167,7 @@ proptest! {
                     prop_assert!(marked.history.has_open_mark(seen.message_id));
                     prop_assert_eq!(marked.history.crashed, envelope.history.crashed);
                 } else {
+                    prop_assert!(suspects == Suspects::Here || envelope.history.crashed < 2 || !caps.replace);
                     let first = seen.count.is_some_and(|count| {
                         count <= envelope.history.settled_count(seen.message_id).saturating_add(1)
                     });
@@ -214,7 +216,7 @@ proptest! {
                     prop_assert!(envelope.poison.is_none());
                     Ok(())
                 }
-                Admission::Settle(..) => { prop_assert!(false, "not run"); Ok(()) }
+                _ => { prop_assert!(false, "not run"); Ok(()) }
             }
         })?;
     }

@@ -150,6 +150,7 @@ impl Oracle {
                 match admit(&message, seen, find, rules, capabilities, rng) {
                     Admission::Run { mark, .. } => Plan::Run { mark: mark.map(|m| self.name(m)) },
                     Admission::Settle(settlement, _) => self.plan(settlement),
+                    Admission::HandOver(..) => unreachable!("suspects run here"),
                 }
             }
             Question::Decide(end) => {

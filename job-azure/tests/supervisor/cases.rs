@@ -1,0 +1,342 @@
+//! The tests.
+
+use std::time::{Duration, Instant};
+
+use job_core::PoisonReason;
+use libtest_mimic::{Failed, Trial};
+use rustix::process::Signal;
+
+use crate::observe::{Bench, Running, kill};
+
+/// What processes have at their end beyond their grace time.
+const AFTER_GRACE: Duration = Duration::from_secs(2);
+
+macro_rules! cases {
+    ($($case:ident,)+) => {
+        pub fn all() -> Vec<Trial> {
+            vec![$(Trial::test(stringify!($case), || {
+                $case();
+                Ok::<_, Failed>(())
+            })),+]
+        }
+    };
+}
+
+cases! {
+    all_processes_work_and_drain,
+    a_killed_process_is_started_again_and_its_job_comes_again,
+    a_stopped_process_is_killed_and_started_again,
+    a_handler_that_blocks_all_threads_is_no_reason_to_kill,
+    a_process_that_cannot_start_is_a_crash_loop,
+    a_process_that_aborts_at_its_start_is_a_crash_loop,
+    a_process_is_replaced_after_so_many_jobs,
+    a_process_is_replaced_for_its_memory,
+    processes_end_when_their_supervisor_is_killed,
+    a_second_signal_skips_the_grace_time,
+    what_does_not_end_is_killed,
+    a_process_that_is_terminated_alone_drains_and_is_started_again,
+    jobs_that_kill_their_process_are_quarantined,
+    suspects_run_one_at_a_time_in_a_process_of_their_own,
+}
+
+#[track_caller]
+fn ends_well(running: &mut Running) -> String {
+    let ended = running.ended();
+    assert!(ended.status.success(), "{ended:?}");
+    ended.report
+}
+
+fn all_processes_work_and_drain() {
+    let bench = Bench::new("drain");
+    let mut running = bench.start(&[("processes", "3"), ("concurrency", "1")]);
+    let gates = ["gate-a", "gate-b", "gate-c"];
+    bench.enqueue(gates);
+    let mut processes = gates.map(|gate| running.started(gate).process);
+    processes.sort();
+    assert_eq!(processes, ["1", "2", "3"], "each has one");
+    bench.open("gate-c");
+    running.done("gate-c");
+    let quick: Vec<_> = (0..20).map(|n| format!("ok-{n}")).collect();
+    bench.enqueue(&quick);
+    for order in &quick {
+        running.done(order);
+    }
+
+    running.signal(Signal::TERM);
+    for n in ["1", "2"] {
+        running.state(n, "Draining", 0);
+    }
+    bench.open("gate-a");
+    bench.open("gate-b");
+    let report = ends_well(&mut running);
+    assert_eq!(report, "3 processes started; jobs: 23 received, 23 started, 23 completed");
+    assert_eq!(bench.depth(), 0);
+}
+
+fn a_killed_process_is_started_again_and_its_job_comes_again() {
+    let bench = Bench::new("kill");
+    let mut running = bench.start(&[("processes", "2"), ("concurrency", "1")]);
+    bench.enqueue(["gate-a"]);
+    let first = running.started("gate-a");
+    kill(first.pid, Signal::KILL);
+    running.state(&first.process, "Running", 1);
+    let second = running.nth("start", "gate-a", 2);
+    assert_ne!(second.pid, first.pid);
+    assert_eq!(second.attempt, 1, "being killed once is nobody's fault");
+    bench.open("gate-a");
+    running.done("gate-a");
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert!(report.starts_with("3 processes started, 1 died; "), "{report}");
+}
+
+fn a_stopped_process_is_killed_and_started_again() {
+    let bench = Bench::new("stop");
+    let mut running = bench.start(&[("silence", "3")]);
+    bench.enqueue(["gate-a"]);
+    let first = running.started("gate-a");
+    kill(first.pid, Signal::STOP);
+    let second = running.nth("start", "gate-a", 2);
+    assert_ne!(second.pid, first.pid);
+    bench.open("gate-a");
+    running.done("gate-a");
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert!(report.contains("1 died, 1 killed for silence"), "{report}");
+}
+
+fn a_handler_that_blocks_all_threads_is_no_reason_to_kill() {
+    let bench = Bench::new("block");
+    let mut running = bench.start(&[("silence", "3"), ("concurrency", "2")]);
+    // It has two threads.
+    let orders = ["block-1", "block-2"];
+    bench.enqueue(orders);
+    let blocked = orders.map(|order| running.started(order).pid);
+    // In the time in which processes of others are killed for their silence twice, it lives on.
+    let elsewhere = Bench::new("block-clock");
+    let mut clock = elsewhere.start(&[("silence", "3")]);
+    for restarts in 0..2 {
+        kill(clock.state("1", "Running", restarts), Signal::STOP);
+    }
+    clock.state("1", "Running", 2);
+    clock.signal(Signal::TERM);
+    assert!(ends_well(&mut clock).contains("2 killed for silence"));
+
+    for (order, pid) in orders.into_iter().zip(blocked) {
+        bench.open(order);
+        assert_eq!(running.done(order).pid, pid);
+    }
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert!(report.starts_with("1 processes started; jobs: 2 received, 2 started, 2 completed"));
+    assert_eq!(bench.depth(), 0);
+}
+
+fn a_process_that_cannot_start_is_a_crash_loop() {
+    let bench = Bench::new("fail");
+    let mut running = bench.start(&[("start", "fail"), ("processes", "2"), ("crash_loop", "3")]);
+    let ended = running.ended();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(ended.error.contains("died 3 times in a row"), "{ended:?}");
+    assert!(ended.error.contains("exit status 1: the database is not there"), "{ended:?}");
+}
+
+fn a_process_that_aborts_at_its_start_is_a_crash_loop() {
+    let bench = Bench::new("abort");
+    let mut running = bench.start(&[("start", "abort"), ("crash_loop", "2")]);
+    let ended = running.ended();
+    assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+    assert!(ended.error.contains("the last time: signal 6 (SIGABRT)"), "{ended:?}");
+}
+
+fn a_process_is_replaced_after_so_many_jobs() {
+    let bench = Bench::new("count");
+    let mut running = bench.start(&[("max_jobs", "5"), ("grace", "1"), ("concurrency", "2")]);
+    bench.enqueue(["gate-a"]);
+    let old = running.started("gate-a");
+    bench.enqueue((0..6).map(|n| format!("ok-{n}")));
+    // The successor works while the old one finishes what it has, beyond its grace time.
+    running.until("a successor", |heard| {
+        heard
+            .iter()
+            .any(|line| line.starts_with("state 1 Running ") && line.ends_with(" 1"))
+            .then_some(())
+    });
+    bench.enqueue(["ok-6", "ok-7", "ok-8"]);
+    for n in 6..9 {
+        assert_ne!(running.done(&format!("ok-{n}")).pid, old.pid);
+    }
+    bench.enqueue(["nap-a"]);
+    running.done("nap-a");
+    bench.open("gate-a");
+    assert_eq!(running.done("gate-a").pid, old.pid);
+    for n in 0..6 {
+        running.done(&format!("ok-{n}"));
+    }
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert!(report.starts_with("2 processes started, 1 recycled for their jobs; "), "{report}");
+    assert!(report.contains("11 started, 11 completed"), "{report}");
+    assert_eq!(running.count("start", "gate-a"), 1, "it is neither lost nor repeated");
+}
+
+fn a_process_is_replaced_for_its_memory() {
+    let bench = Bench::new("memory");
+    let limit = (150 << 20).to_string();
+    let mut running = bench.start(&[("max_memory", &limit)]);
+    bench.enqueue(["leak-a"]);
+    let old = running.started("leak-a");
+    running.state("1", "Running", 1);
+    bench.enqueue(["ok-a"]);
+    assert_ne!(running.done("ok-a").pid, old.pid);
+    bench.open("leak-a");
+    assert_eq!(running.done("leak-a").pid, old.pid);
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert!(report.starts_with("2 processes started, 1 recycled for their memory; "), "{report}");
+    assert!(report.contains("2 started, 2 completed"), "{report}");
+}
+
+fn processes_end_when_their_supervisor_is_killed() {
+    let bench = Bench::new("orphan");
+    let mut running = bench.start(&[("processes", "2"), ("grace", "1")]);
+    bench.enqueue(["gate-a", "ok-a"]);
+    running.started("gate-a");
+    running.done("ok-a");
+    for n in ["1", "2"] {
+        running.state(n, "Running", 0);
+    }
+    running.signal(Signal::KILL);
+    // Its output ends with the last of them.
+    let ended = running.ended();
+    assert!(ended.took < Duration::from_secs(1) + AFTER_GRACE, "{ended:?}");
+    assert_eq!((bench.depth(), bench.visible()), (1, 1), "its job was given back");
+}
+
+fn a_second_signal_skips_the_grace_time() {
+    let bench = Bench::new("second");
+    let mut running = bench.start(&[("processes", "2"), ("grace", "600")]);
+    bench.enqueue(["gate-a"]);
+    running.started("gate-a");
+    running.state("1", "Running", 0);
+    running.state("2", "Running", 0);
+    running.signal(Signal::INT);
+    running.state("1", "Draining", 0);
+    running.signal(Signal::TERM);
+    let ended = running.ended();
+    assert!(ended.status.success() && ended.took < AFTER_GRACE, "{ended:?}");
+    assert!(ended.report.contains("1 given back"), "{ended:?}");
+    assert_eq!((bench.depth(), bench.visible()), (1, 1));
+}
+
+fn what_does_not_end_is_killed() {
+    let bench = Bench::new("late");
+    let mut running = bench.start(&[("grace", "1")]);
+    bench.enqueue(["ok-a", "gate-a"]);
+    running.done("ok-a");
+    let stopped = running.started("gate-a");
+    kill(stopped.pid, Signal::STOP);
+    running.signal(Signal::TERM);
+    let ended = running.ended();
+    assert!(ended.took < Duration::from_secs(1) + AFTER_GRACE, "{ended:?}");
+    assert!(ended.report.contains("1 killed at the end"), "{ended:?}");
+    // What it held comes again.
+    let mut running = bench.start(&[]);
+    bench.open("gate-a");
+    running.done("gate-a");
+    running.signal(Signal::TERM);
+    ends_well(&mut running);
+}
+
+fn a_process_that_is_terminated_alone_drains_and_is_started_again() {
+    let bench = Bench::new("alone");
+    let mut running = bench.start(&[]);
+    bench.enqueue(["gate-a"]);
+    let first = running.started("gate-a");
+    kill(first.pid, Signal::TERM);
+    bench.open("gate-a");
+    running.done("gate-a");
+    running.state("1", "Running", 1);
+    bench.enqueue(["ok-a"]);
+    assert_ne!(running.done("ok-a").pid, first.pid);
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert_eq!(report, "2 processes started; jobs: 2 received, 2 started, 2 completed");
+}
+
+fn jobs_that_kill_their_process_are_quarantined() {
+    let bench = Bench::new("killers");
+    let killers = match cfg!(target_os = "linux") {
+        true => &["abort-a", "oom-a", "overflow-a"][..],
+        // Elsewhere the limit of a process's memory is not kept.
+        false => &["abort-a", "overflow-a"],
+    };
+    let mut running = bench.start(&[("processes", "2"), ("crash_loop", "50")]);
+    // Some that are there when it happens, again and again.
+    let naps = ["nap-a", "nap-b"].map(str::to_owned).into_iter();
+    let good: Vec<_> = naps.chain((0..24).map(|n| format!("ok-{n}"))).collect();
+    bench.enqueue(&good[..2]);
+    bench.enqueue(killers);
+    bench.enqueue(&good[2..]);
+    let expected: Vec<_> =
+        killers.iter().map(|order| ((*order).to_owned(), PoisonReason::Crashed)).collect();
+    for order in &good {
+        running.done(order);
+    }
+    running.until("an end of all killers", |heard| {
+        let apart = |killer: &&&str| {
+            let begin = format!("start {killer} suspects ");
+            heard.iter().any(|line| line.starts_with(&begin))
+        };
+        (killers.iter().filter(apart).count() == killers.len()).then_some(())
+    });
+    let limit = Instant::now() + Duration::from_secs(60);
+    while bench.poisoned() != expected {
+        assert!(Instant::now() < limit, "in poison: {:?}", bench.poisoned());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    for killer in killers {
+        // The first is not marked, and the marks of others may be found open, too.
+        assert!((1..=4).contains(&running.count("start", killer)), "{killer}");
+        assert_eq!(running.count("start", &format!("{killer} suspects")), 1);
+    }
+    assert!(report.contains(" suspects run apart"), "{report}");
+    assert_eq!(bench.depth(), 0);
+}
+
+fn suspects_run_one_at_a_time_in_a_process_of_their_own() {
+    let bench = Bench::new("suspects");
+    let mut running = bench.start(&[("processes", "2")]);
+    let orders = ["twice-a", "twice-b"];
+    bench.enqueue(orders);
+    let find = |running: &mut Running, nth: usize| {
+        running.until(&format!("suspect {nth}"), |heard| {
+            let starts = heard
+                .iter()
+                .filter(|line| line.starts_with("start twice") && line.contains(" suspects "));
+            starts.map(|line| line.split(' ').nth(1).unwrap().to_owned()).nth(nth - 1)
+        })
+    };
+    let first = find(&mut running, 1);
+    let other = *orders.iter().find(|order| **order != first).unwrap();
+    // The other one comes at least once more meanwhile, and is sent away.
+    bench.enqueue(["nap-a", "nap-b"]);
+    assert_ne!(running.done("nap-a").process, "suspects");
+    assert_ne!(running.done("nap-b").process, "suspects");
+    let apart = |line: &&String| line.starts_with("start twice") && line.contains(" suspects ");
+    running.listen();
+    assert_eq!(running.heard.iter().filter(apart).count(), 1, "one at a time");
+    bench.open(&first);
+    running.done(&first);
+    assert_eq!(find(&mut running, 2), other);
+    bench.open(other);
+    let end = running.done(other);
+    assert_eq!((end.process.as_str(), end.attempt), ("suspects", 3));
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert!(report.contains("; 2 suspects run apart; "), "{report}");
+    assert_eq!(bench.poisoned(), []);
+    assert_eq!(bench.depth(), 0);
+}

@@ -1,0 +1,191 @@
+//! The program that is supervised. It says what happens on stdout, a line in one write each:
+//! `start ORDER PROCESS PID`, `done ORDER PROCESS PID`; the supervisor says
+//! `state PROCESS STATE PID RESTARTS`, and at its end `report ..` or `error ..`.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{ExitCode, abort, id};
+use std::time::Duration;
+
+use job_azure::{Account, AzureBackend};
+use job_core::prelude::*;
+use job_core::supervisor::{ProcessStatus, WorkerProcess};
+use job_core::{BoxError, Supervisor};
+
+/// What a supervisor and its processes are told: `name=value` pairs.
+pub const SETTINGS: &str = "SUPERVISOR_TEST";
+
+/// The lease of its queue.
+pub const LEASE: Duration = Duration::from_secs(4);
+
+#[derive(Clone, Debug)]
+pub struct Settings(BTreeMap<String, String>);
+
+impl Settings {
+    fn read() -> Option<Self> {
+        let text = std::env::var(SETTINGS).ok()?;
+        let pairs = text.split('\n').filter_map(|pair| pair.split_once('='));
+        Some(Self(pairs.map(|(name, value)| (name.into(), value.into())).collect()))
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+
+    fn number(&self, name: &str) -> Option<u64> {
+        self.get(name)?.parse().ok()
+    }
+
+    fn seconds(&self, name: &str) -> Option<Duration> {
+        self.number(name).map(Duration::from_secs)
+    }
+}
+
+pub fn client(connection: &str) -> Client {
+    let account = Account::from_connection_string(connection).unwrap();
+    Client::new(AzureBackend::new(account).unwrap())
+}
+
+/// Runs as a supervisor or one of its processes, if this is one.
+pub fn run() -> Option<ExitCode> {
+    let settings = Settings::read()?;
+    tracing_subscriber::fmt()
+        .with_env_filter("info,typespec_client_core=warn")
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    Some(runtime.block_on(supervise(settings)))
+}
+
+async fn supervise(settings: Settings) -> ExitCode {
+    let mut supervisor = Supervisor::new()
+        .processes(settings.number("processes").unwrap_or(1) as usize)
+        .backoff(Duration::from_millis(50), Duration::from_millis(400))
+        .silence(settings.seconds("silence").unwrap_or(Duration::from_secs(30)));
+    if let Some(jobs) = settings.number("max_jobs") {
+        supervisor = supervisor.max_jobs(jobs);
+    }
+    if let Some(bytes) = settings.number("max_memory") {
+        supervisor = supervisor.max_memory(bytes);
+    }
+    if let Some(deaths) = settings.number("crash_loop") {
+        supervisor = supervisor.crash_loop(deaths as u32, Duration::from_secs(60));
+    }
+    let mut states = supervisor.handle().watch();
+    let show = async {
+        loop {
+            let now = states.borrow_and_update().clone();
+            for ProcessStatus { process, state, pid, restarts, .. } in now {
+                say(&format!("state {process} {state:?} {} {restarts}", pid.unwrap_or(0)));
+            }
+            if states.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let run = supervisor.run(|process| work(process, settings));
+    let ended = tokio::select! {
+        ended = run => ended,
+        () = show => unreachable!(),
+    };
+    match ended {
+        Ok(report) => {
+            say(&format!("report {report}"));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            say(&format!("error {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What one process does.
+async fn work(process: WorkerProcess, settings: Settings) -> Result<(), BoxError> {
+    match settings.get("start") {
+        Some("fail") => return Err("the database is not there".into()),
+        Some("abort") => abort(),
+        _ => {}
+    }
+    let queue = settings.get("queue").ok_or("no queue")?;
+    let grace = settings.seconds("grace").unwrap_or(Duration::from_secs(20));
+    let client = client(settings.get("connection").ok_or("no connection")?);
+    let concurrency = settings.number("concurrency").unwrap_or(4) as usize;
+    let queue = Queue::new(queue)
+        .concurrency(concurrency)
+        .lease(LEASE)
+        .max_poll(Duration::from_millis(300));
+    let gates = Gates(settings.get("gates").ok_or("no gates")?.into());
+    let worker =
+        Worker::builder(&client).data(gates).data(process.clone()).queue(queue).grace(grace);
+    process.run(worker.build()?).await?;
+    Ok(())
+}
+
+/// The folder where a test lays a file to let a job go on.
+pub struct Gates(PathBuf);
+
+impl Gates {
+    async fn wait(&self, order: &str) {
+        while !self.0.join(order).exists() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[job(queue = "supervised", timeout = "2m", backoff = fixed("1s"))]
+pub async fn act(
+    order: String,
+    gates: Data<Gates>,
+    process: Data<WorkerProcess>,
+    cx: JobContext,
+) -> Result<(), JobError> {
+    let (name, pid) = (process.name(), id());
+    say(&format!("start {order} {name} {pid} {}", cx.attempt()));
+    match order.split('-').next().unwrap_or_default() {
+        "gate" => gates.wait(&order).await,
+        // Kills its process twice, and behaves in the one for suspects.
+        "twice" if cx.attempt() < 3 => abort(),
+        "twice" => gates.wait(&order).await,
+        "block" => {
+            while !gates.0.join(&order).exists() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        "abort" => abort(),
+        "overflow" => assert_ne!(overflow(1), 1),
+        "oom" => out_of_memory(),
+        "nap" => tokio::time::sleep(Duration::from_secs(3)).await,
+        "leak" => {
+            std::mem::forget(std::hint::black_box(vec![1_u8; 200 << 20]));
+            gates.wait(&order).await;
+        }
+        _ => {}
+    }
+    say(&format!("done {order} {name} {pid} {}", cx.attempt()));
+    Ok(())
+}
+
+#[allow(unconditional_recursion, reason = "the stack is to overflow")]
+fn overflow(n: u64) -> u64 {
+    let page = std::hint::black_box([n; 512]);
+    overflow(page[7] + 1) + page[9]
+}
+
+/// Takes memory until there is none, which its process notices first.
+fn out_of_memory() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let limit = Rlimit { current: Some(1 << 20), maximum: Some(1 << 20) };
+    setrlimit(Resource::As, limit).unwrap();
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(std::hint::black_box(vec![1_u8; 1 << 20]));
+    }
+}
+
+pub fn say(line: &str) {
+    let _ = std::io::stdout().lock().write_all(format!("{line}\n").as_bytes());
+}

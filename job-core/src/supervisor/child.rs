@@ -1,0 +1,197 @@
+//! One process, seen from the supervisor: started, listened to, asked to end, and killed when it
+//! does not live or does not end.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as StdStream;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::process::{Child, Command};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, interval, sleep_until, timeout};
+use tracing::{error, warn};
+
+use super::memory;
+use super::wire::{self, Down, HEARTBEAT, Up, line};
+
+/// How often its memory is looked at.
+const MEMORY_CHECK: Duration = Duration::from_secs(2);
+
+/// How long to listen on for last words after it ended.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// How to start a process: this program, with this one's args.
+#[derive(Clone, Debug)]
+pub(super) struct Program {
+    path: PathBuf,
+    args: Vec<OsString>,
+}
+
+impl Program {
+    pub(super) fn own() -> io::Result<Self> {
+        Ok(Self { path: std::env::current_exe()?, args: std::env::args_os().collect() })
+    }
+
+    /// Starts it as the process of that name, in a process group of its own: ctrl-c in a terminal
+    /// is for the supervisor, which passes it on once.
+    pub(super) fn start(&self, name: &str) -> io::Result<Started> {
+        let (ours, theirs) = StdStream::pair()?;
+        ours.set_nonblocking(true)?;
+        let mut command = Command::new(&self.path);
+        if let Some((own, args)) = self.args.split_first() {
+            command.arg0(own).args(args);
+        }
+        command.env(wire::PROCESS, name).stdin(OwnedFd::from(theirs)).process_group(0);
+        let child = command.spawn()?;
+        let (read, write) = UnixStream::from_std(ours)?.into_split();
+        Ok(Started { child, lines: BufReader::new(read).lines(), write })
+    }
+}
+
+/// A process that was started.
+pub(super) struct Started {
+    child: Child,
+    lines: Lines<BufReader<OwnedReadHalf>>,
+    write: OwnedWriteHalf,
+}
+
+/// What is to be done to it.
+pub(super) enum Order {
+    Tell(Down),
+    /// It is to be gone by then.
+    KillAt(Instant),
+}
+
+/// What it says, and what is seen of it.
+pub(super) enum Event {
+    Said(Up),
+    /// Its resident memory in bytes, more than it may have.
+    OverMemory(u64),
+    Exited(Exit),
+}
+
+/// How a process ended.
+#[derive(Clone, Debug)]
+pub(super) struct Exit {
+    pub(super) status: Result<ExitStatus, String>,
+    pub(super) killed: Option<Killed>,
+}
+
+/// Why the supervisor killed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Killed {
+    /// It gave no sign of life.
+    Silent,
+    /// It did not end in time.
+    Late,
+}
+
+/// What a process may do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// How long it may give no sign of life.
+    pub(super) silence: Duration,
+    pub(super) memory: Option<u64>,
+}
+
+impl Started {
+    pub(super) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Sees to it until it has ended. The last event is [`Event::Exited`].
+    pub(super) async fn watch(
+        mut self,
+        limits: Limits,
+        mut orders: UnboundedReceiver<Order>,
+        tell: impl Fn(Event),
+    ) {
+        let pid = self.child.id();
+        let mut silent_at = Instant::now() + limits.silence;
+        // A supervisor that was stopped for a while itself first listens to what was said.
+        let mut warned = false;
+        let mut kill_at: Option<Instant> = None;
+        let mut killed = None;
+        let mut memory = interval(MEMORY_CHECK);
+        let (mut hears, mut ordered) = (true, true);
+        let status = loop {
+            tokio::select! {
+                biased;
+                said = self.lines.next_line(), if hears => match said {
+                    Ok(Some(said)) => {
+                        silent_at = Instant::now() + limits.silence;
+                        warned = false;
+                        // Who understands less than was said is an older program.
+                        if let Ok(said) = serde_json::from_str(&said) {
+                            tell(Event::Said(said));
+                        }
+                    }
+                    // It may have closed it and live on; then it is silent.
+                    Ok(None) | Err(_) => hears = false,
+                },
+                status = self.child.wait() => break status,
+                order = orders.recv(), if ordered => match order {
+                    Some(Order::Tell(down)) => {
+                        // One that does not listen is silent, too, or too late.
+                        let line = line(&down);
+                        let write = timeout(HEARTBEAT, self.write.write_all(&line));
+                        if !matches!(write.await, Ok(Ok(()))) {
+                            warn!(pid, "a worker process does not listen");
+                        }
+                    }
+                    Some(Order::KillAt(at)) => {
+                        kill_at = Some(kill_at.map_or(at, |before| before.min(at)));
+                    }
+                    None => ordered = false,
+                },
+                () = sleep_until(silent_at), if killed.is_none() => {
+                    if warned {
+                        error!(pid, silence = ?limits.silence, "a worker process gives no sign of life; killing it");
+                        killed = Some(Killed::Silent);
+                        self.kill();
+                    }
+                    warned = true;
+                    silent_at = Instant::now() + HEARTBEAT;
+                }
+                () = sleep_until(kill_at.unwrap_or(silent_at)), if kill_at.is_some() && killed.is_none() => {
+                    error!(pid, "a worker process does not end in time; killing it");
+                    killed = Some(Killed::Late);
+                    self.kill();
+                }
+                _ = memory.tick(), if limits.memory.is_some() => {
+                    if let (Some(limit), Some(pid)) = (limits.memory, pid)
+                        && let Some(resident) = memory::resident(pid).await
+                        && resident > limit
+                    {
+                        tell(Event::OverMemory(resident));
+                    }
+                }
+            }
+        };
+        let last_words = async {
+            while let Ok(Some(said)) = self.lines.next_line().await {
+                if let Ok(said) = serde_json::from_str(&said) {
+                    tell(Event::Said(said));
+                }
+            }
+        };
+        if hears {
+            let _ = timeout(LAST_WORDS, last_words).await;
+        }
+        let status = status.map_err(|error| error.to_string());
+        tell(Event::Exited(Exit { status, killed }));
+    }
+
+    fn kill(&mut self) {
+        if let Err(error) = self.child.start_kill() {
+            // It is gone already.
+            warn!(%error, "killing a worker process failed");
+        }
+    }
+}

@@ -1,0 +1,589 @@
+//! The supervisor itself: all its processes, and what becomes of them.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, error, info, warn};
+
+use super::child::{Event, Exit, Killed, Order, Program};
+use super::handle::SupervisorHandle;
+use super::report::{ProcessState, ProcessStatus, SupervisorError, SupervisorReport, words};
+use super::slot::{Next, Past};
+use super::wire::{Down, SUSPECTS, Suspect, Up};
+use super::{AFTER_GRACE, DEFAULT_GRACE, Settings};
+use crate::Report;
+use crate::worker::Signals;
+
+/// The process for suspects ends when it had nothing to do for so long.
+const SUSPECTS_IDLE: Duration = Duration::from_secs(60);
+
+type Id = u64;
+
+/// All processes of a supervisor.
+pub(super) struct Pool {
+    program: Program,
+    settings: Settings,
+    handle: SupervisorHandle,
+    /// One for each process that runs jobs; the last is for suspects.
+    places: Vec<Place>,
+    members: BTreeMap<Id, Member>,
+    last_id: Id,
+    desk: Desk,
+    tell: UnboundedSender<(Id, Event)>,
+    events: UnboundedReceiver<(Id, Event)>,
+    tasks: JoinSet<()>,
+    stopping: bool,
+    report: SupervisorReport,
+    failure: Option<Failure>,
+}
+
+/// Where one process is, and another one after it.
+#[derive(Default)]
+struct Place {
+    name: String,
+    current: Option<Id>,
+    /// It is to take the current one's place.
+    successor: Option<Id>,
+    past: Past,
+    start_at: Option<Instant>,
+    /// A successor died; the next try is not before then.
+    keep_until: Option<Instant>,
+    started: u64,
+    last_exit: Option<String>,
+    /// Of those that are gone.
+    jobs: Report,
+}
+
+/// A process.
+struct Member {
+    place: usize,
+    pid: Option<u32>,
+    orders: UnboundedSender<Order>,
+    started: Instant,
+    serving: bool,
+    /// It was asked to end.
+    ending: bool,
+    grace: Option<Duration>,
+    jobs: Report,
+    /// What it said when it ended.
+    ended: Option<Option<String>>,
+}
+
+/// Where suspects are handed over: one at a time.
+#[derive(Default)]
+struct Desk {
+    claim: Option<Claim>,
+    last: u64,
+    idle_since: Option<Instant>,
+}
+
+struct Claim {
+    from: Id,
+    /// Its number there.
+    number: u64,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The process for suspects is starting.
+    Waiting,
+    Granted,
+    /// It runs there, under that number.
+    Running(u64),
+}
+
+struct Failure {
+    process: String,
+    deaths: u32,
+    last_exit: String,
+}
+
+impl Member {
+    fn tell(&self, down: Down) {
+        let _ = self.orders.send(Order::Tell(down));
+    }
+
+    /// Within its grace time, and then by force.
+    fn drain(&mut self, now: Instant) {
+        self.ending = true;
+        self.tell(Down::Drain);
+        let grace = self.grace.unwrap_or(DEFAULT_GRACE);
+        let _ = self.orders.send(Order::KillAt(now + grace + AFTER_GRACE));
+    }
+
+    /// When its jobs are done, however long they take: none is given back.
+    fn retire(&mut self) {
+        self.ending = true;
+        self.tell(Down::Retire);
+    }
+}
+
+impl Pool {
+    pub(super) fn new(program: Program, settings: Settings, handle: SupervisorHandle) -> Self {
+        let names = (1..=settings.processes).map(|n| n.to_string());
+        let names = names.chain([SUSPECTS.to_owned()]);
+        let (tell, events) = unbounded_channel();
+        Self {
+            program,
+            settings,
+            handle,
+            places: names.map(|name| Place { name, ..Place::default() }).collect(),
+            members: BTreeMap::new(),
+            last_id: 0,
+            desk: Desk::default(),
+            tell,
+            events,
+            tasks: JoinSet::new(),
+            stopping: false,
+            report: SupervisorReport::default(),
+            failure: None,
+        }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        mut signals: Signals,
+    ) -> Result<SupervisorReport, SupervisorError> {
+        let (stop, skip) = (self.handle.stop.clone(), self.handle.now.clone());
+        for place in 0..self.settings.processes {
+            self.start(place);
+        }
+        let mut hurried = false;
+        while !(self.stopping && self.members.is_empty()) {
+            self.publish();
+            let wake = self.wake_at();
+            let wake = async {
+                match wake {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = stop.cancelled(), if !self.stopping => self.stop(),
+                () = skip.cancelled(), if !hurried => {
+                    hurried = true;
+                    self.hurry();
+                }
+                () = signals.next() => {
+                    if stop.is_cancelled() {
+                        skip.cancel();
+                    } else {
+                        info!("shutting down; a second signal skips the grace time");
+                        stop.cancel();
+                    }
+                }
+                Some((id, event)) = self.events.recv() => self.on(id, event),
+                () = wake => self.on_time(),
+            }
+        }
+        self.publish();
+        let mut report = self.report;
+        report.jobs = self.places.iter().fold(Report::default(), |sum, place| sum + place.jobs);
+        info!(%report, "the supervisor has stopped");
+        match self.failure {
+            None => Ok(report),
+            Some(Failure { process, deaths, last_exit }) => Err(SupervisorError::CrashLoop {
+                process,
+                deaths,
+                last_exit,
+                report: Box::new(report),
+            }),
+        }
+    }
+
+    /// All processes are to end.
+    fn stop(&mut self) {
+        self.stopping = true;
+        info!(processes = self.members.len(), "the supervisor is stopping");
+        let now = Instant::now();
+        for place in &mut self.places {
+            place.start_at = None;
+        }
+        for member in self.members.values_mut() {
+            member.drain(now);
+        }
+    }
+
+    /// Without their grace time.
+    fn hurry(&mut self) {
+        for member in self.members.values() {
+            member.tell(Down::Now);
+            let _ = member.orders.send(Order::KillAt(Instant::now() + AFTER_GRACE));
+        }
+    }
+
+    /// Starts a process, as the place's current one or the successor of it.
+    fn start(&mut self, at: usize) -> Option<Id> {
+        let place = &mut self.places[at];
+        place.start_at = None;
+        let started = match self.program.start(&place.name) {
+            Ok(started) => started,
+            Err(error) => {
+                let exit =
+                    Exit { status: Err(format!("it cannot be started: {error}")), killed: None };
+                self.died(at, words(&exit, None), Duration::ZERO, false);
+                return None;
+            }
+        };
+        place.started += 1;
+        self.report.started += 1;
+        self.last_id += 1;
+        let id = self.last_id;
+        let pid = started.pid();
+        info!(process = place.name, pid, "a worker process was started");
+        if place.current.is_none() {
+            place.current = Some(id);
+        } else {
+            place.successor = Some(id);
+        }
+        let (orders, ordered) = unbounded_channel();
+        let tell = self.tell.clone();
+        let limits = self.settings.limits;
+        self.tasks.spawn(started.watch(limits, ordered, move |event| {
+            let _ = tell.send((id, event));
+        }));
+        self.members.insert(
+            id,
+            Member {
+                place: at,
+                pid,
+                orders,
+                started: Instant::now(),
+                serving: false,
+                ending: false,
+                grace: None,
+                jobs: Report::default(),
+                ended: None,
+            },
+        );
+        Some(id)
+    }
+
+    fn on(&mut self, id: Id, event: Event) {
+        match event {
+            Event::Said(said) => self.hear(id, said),
+            Event::OverMemory(resident) => {
+                let limit = self.settings.limits.memory;
+                if self.recycle(id) {
+                    self.report.recycled_for_memory += 1;
+                    info!(
+                        pid = self.members[&id].pid,
+                        resident, limit, "a worker process has too much memory; replacing it"
+                    );
+                }
+            }
+            Event::Exited(exit) => self.exited(id, exit),
+        }
+    }
+
+    fn hear(&mut self, id: Id, said: Up) {
+        let Some(member) = self.members.get_mut(&id) else { return };
+        match said {
+            Up::Alive(jobs) => {
+                member.jobs = jobs;
+                if self.settings.max_jobs.is_some_and(|most| jobs.started() >= most)
+                    && self.recycle(id)
+                {
+                    self.report.recycled_for_jobs += 1;
+                    info!(
+                        pid = self.members[&id].pid,
+                        jobs = jobs.started(),
+                        "a worker process has run enough jobs; replacing it"
+                    );
+                }
+            }
+            Up::Serving { grace_millis } => {
+                let grace = Duration::from_millis(grace_millis);
+                member.grace = member.grace.max(Some(grace));
+                member.serving = true;
+                let at = member.place;
+                if self.stopping {
+                    // Its grace time was not known when it was asked to end.
+                    let kill_at = Instant::now() + grace + AFTER_GRACE;
+                    let _ = member.orders.send(Order::KillAt(kill_at));
+                }
+                self.succeed(at, id);
+                self.grant();
+            }
+            Up::Claim { claim } => self.claim(id, claim),
+            Up::Withdraw { claim } => {
+                if self.desk.claim.as_ref().is_some_and(|it| {
+                    it.from == id && it.number == claim && !matches!(it.phase, Phase::Running(_))
+                }) {
+                    self.desk.free();
+                }
+            }
+            Up::HandOver { claim, suspect } => self.hand_over(id, claim, suspect),
+            Up::Done { claim } => {
+                if self.desk.claim.as_ref().is_some_and(|it| it.phase == Phase::Running(claim)) {
+                    self.desk.free();
+                }
+            }
+            Up::Ended { error, report } => {
+                member.jobs = report;
+                member.ended = Some(error);
+            }
+        }
+    }
+
+    /// A successor that has found its queues takes over.
+    fn succeed(&mut self, at: usize, id: Id) {
+        let place = &mut self.places[at];
+        if place.successor != Some(id) {
+            return;
+        }
+        place.successor = None;
+        let before = place.current.replace(id);
+        if let Some(before) = before.and_then(|id| self.members.get_mut(&id)) {
+            debug!(process = place.name, pid = before.pid, "a worker process is succeeded");
+            before.retire();
+        }
+    }
+
+    /// Starts a successor, where there is to be one: one at a time, or all would be doubled.
+    fn recycle(&mut self, id: Id) -> bool {
+        let now = Instant::now();
+        let Some(member) = self.members.get_mut(&id) else { return false };
+        let at = member.place;
+        if self.stopping || member.ending || !member.serving {
+            return false;
+        }
+        if self.places[at].name == SUSPECTS {
+            // It is started again when it is needed.
+            let idle = self.desk.claim.is_none();
+            if idle {
+                member.retire();
+            }
+            return idle;
+        }
+        if self.places.iter().any(|place| place.successor.is_some())
+            || self.places[at].current != Some(id)
+            || self.places[at].keep_until.is_some_and(|until| now < until)
+        {
+            return false;
+        }
+        self.start(at).is_some()
+    }
+
+    fn exited(&mut self, id: Id, exit: Exit) {
+        let Some(member) = self.members.remove(&id) else { return };
+        let Member { place: at, pid, started, serving, ending, jobs, ended, .. } = member;
+        let place = &mut self.places[at];
+        place.jobs = place.jobs + jobs;
+        let clean = exit.status.as_ref().is_ok_and(|status| status.success());
+        let text = words(&exit, ended.flatten().as_deref());
+        match exit.killed {
+            Some(Killed::Silent) => self.report.killed_silent += 1,
+            Some(Killed::Late) => self.report.killed_late += 1,
+            None => {}
+        }
+        if clean {
+            info!(process = place.name, pid, "a worker process has ended");
+        } else {
+            warn!(process = place.name, pid, exit = text, "a worker process has died");
+        }
+        let asked = ending || self.stopping;
+        if !asked && !clean {
+            self.report.died += 1;
+        }
+        place.last_exit = Some(text.clone());
+
+        let suspects = place.name == SUSPECTS;
+        if let Some(claim) = &self.desk.claim {
+            match claim.phase {
+                Phase::Waiting if suspects => {
+                    self.answer(false);
+                    self.desk.free();
+                }
+                // Whoever has it is told by nobody; it comes again when its lease ends.
+                Phase::Granted | Phase::Running(_) if suspects => self.desk.free(),
+                Phase::Waiting | Phase::Granted if claim.from == id => self.desk.free(),
+                _ => {}
+            }
+        }
+
+        let place = &mut self.places[at];
+        if place.successor == Some(id) {
+            place.successor = None;
+            place.keep_until = Some(Instant::now() + self.settings.restarts.longest);
+            return;
+        }
+        if place.current != Some(id) {
+            return;
+        }
+        place.current = place.successor.take();
+        if place.current.is_some() || asked {
+            return;
+        }
+        // The process for suspects dies of its jobs; what matters is whether it can be started.
+        let useful = jobs.completed() > 0 || (suspects && serving);
+        self.died(at, text, started.elapsed(), useful);
+    }
+
+    /// A place is empty that should not be.
+    fn died(&mut self, at: usize, exit: String, lived: Duration, useful: bool) {
+        let now = Instant::now();
+        let place = &mut self.places[at];
+        let next = place.past.died(lived, useful, &self.settings.restarts, now);
+        place.last_exit = Some(exit.clone());
+        if self.stopping {
+            return;
+        }
+        let suspects = place.name == SUSPECTS;
+        match next {
+            // It is started when there is something to do, but not before then.
+            Next::StartAt(_) if suspects && useful => {}
+            Next::StartAt(at) if suspects => place.keep_until = Some(at),
+            Next::GiveUp if suspects => {
+                place.keep_until = Some(now + self.settings.restarts.longest);
+            }
+            Next::StartAt(at) => {
+                debug!(process = place.name, pause = ?(at - now), "starting it again");
+                place.start_at = Some(at);
+            }
+            Next::GiveUp => {
+                let deaths = place.past.deaths;
+                error!(
+                    process = place.name,
+                    deaths, exit, "a worker process is in a crash loop; giving up"
+                );
+                self.failure =
+                    Some(Failure { process: place.name.clone(), deaths, last_exit: exit });
+                self.handle.stop.cancel();
+            }
+        }
+    }
+
+    /// Somebody has a suspect.
+    fn claim(&mut self, id: Id, number: u64) {
+        let at = self.places.len() - 1;
+        let resting = self.places[at].keep_until.is_some_and(|until| Instant::now() < until);
+        let ending = self.places[at].current.and_then(|id| self.members.get(&id));
+        let ending = ending.is_some_and(|member| member.ending);
+        if self.desk.claim.is_some() || self.stopping || resting || ending {
+            if let Some(member) = self.members.get(&id) {
+                member.tell(Down::Claimed { claim: number, granted: false });
+            }
+            return;
+        }
+        self.desk.claim = Some(Claim { from: id, number, phase: Phase::Waiting });
+        self.desk.idle_since = None;
+        if self.places[at].current.is_none() && self.start(at).is_none() {
+            self.answer(false);
+            self.desk.free();
+            return;
+        }
+        self.grant();
+    }
+
+    /// Answers who waits, once the process for suspects is ready.
+    fn grant(&mut self) {
+        let ready = self.suspects().is_some_and(|member| member.serving && !member.ending);
+        if ready && self.desk.claim.as_ref().is_some_and(|claim| claim.phase == Phase::Waiting) {
+            self.answer(true);
+        }
+    }
+
+    fn answer(&mut self, granted: bool) {
+        let Some(claim) = &mut self.desk.claim else { return };
+        if granted {
+            claim.phase = Phase::Granted;
+        }
+        if let Some(member) = self.members.get(&claim.from) {
+            member.tell(Down::Claimed { claim: claim.number, granted });
+        }
+    }
+
+    fn hand_over(&mut self, id: Id, number: u64, suspect: Suspect) {
+        let Some(claim) = &mut self.desk.claim else { return };
+        if (claim.from, claim.number, claim.phase) != (id, number, Phase::Granted) {
+            return;
+        }
+        self.desk.last += 1;
+        let running = self.desk.last;
+        claim.phase = Phase::Running(running);
+        self.report.suspects += 1;
+        if let Some(member) = self.suspects() {
+            member.tell(Down::Suspect { claim: running, suspect });
+        }
+    }
+
+    fn suspects(&self) -> Option<&Member> {
+        self.members.get(&self.places.last()?.current?)
+    }
+
+    /// When there is something to do by itself.
+    fn wake_at(&self) -> Option<Instant> {
+        let starts = self.places.iter().filter_map(|place| place.start_at);
+        let idle = self.desk.idle_since.map(|since| since + SUSPECTS_IDLE);
+        starts.chain(idle).min()
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        for at in 0..self.places.len() {
+            if self.places[at].start_at.is_some_and(|start| start <= now) {
+                self.start(at);
+            }
+        }
+        if self.desk.idle_since.is_some_and(|since| since + SUSPECTS_IDLE <= now) {
+            self.desk.idle_since = None;
+            let current = self.places.last().and_then(|place| place.current);
+            if let Some(member) = current.and_then(|id| self.members.get_mut(&id)) {
+                member.retire();
+            }
+        }
+    }
+
+    /// Tells how the processes are.
+    fn publish(&self) {
+        let (suspects, others) = match self.places.split_last() {
+            Some((suspects, others)) => (suspects, others),
+            None => return,
+        };
+        let shown = others.iter().chain((suspects.started > 0).then_some(suspects));
+        let states: Vec<_> = shown.map(|place| self.status(place)).collect();
+        self.handle.states.send_if_modified(|before| {
+            let changed = *before != states;
+            if changed {
+                *before = states;
+            }
+            changed
+        });
+    }
+
+    fn status(&self, place: &Place) -> ProcessStatus {
+        let current = place.current.and_then(|id| self.members.get(&id));
+        let at = self.places.iter().position(|it| it.name == place.name);
+        let own = self.members.values().filter(|member| Some(member.place) == at);
+        let state = match current {
+            Some(member) if member.ending => ProcessState::Draining,
+            Some(_) if place.successor.is_some() => ProcessState::Recycling,
+            Some(member) if member.serving => ProcessState::Running,
+            Some(_) => ProcessState::Starting,
+            None if place.start_at.is_some() => ProcessState::BackingOff,
+            None => ProcessState::Ended,
+        };
+        ProcessStatus {
+            process: place.name.clone(),
+            state,
+            pid: current.and_then(|member| member.pid),
+            restarts: place.started.saturating_sub(1),
+            last_exit: place.last_exit.clone(),
+            jobs: own.fold(place.jobs, |sum, member| sum + member.jobs),
+        }
+    }
+}
+
+impl Desk {
+    fn free(&mut self) {
+        self.claim = None;
+        self.idle_since = Some(Instant::now());
+    }
+}

@@ -1,0 +1,389 @@
+//! One of the supervisor's processes, seen from within.
+//!
+//! Two threads of its own keep in touch with the supervisor, so that a handler that blocks every
+//! thread of the runtime is no reason to be taken for dead: one writes, and says every second that
+//! the process lives; one listens, and notices when the supervisor is gone.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::future::Future;
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::exit;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::sync::{Notify, oneshot};
+use tokio_util::sync::CancellationToken;
+use tracing::{Span, error, info, info_span};
+
+use super::wire::{self, Down, HEARTBEAT, SUSPECTS, Suspect, Up, line};
+use super::{AFTER_GRACE, DEFAULT_GRACE, chain};
+use crate::worker::{Claim, Counters, Handed, Home, Signals};
+use crate::{BoxError, QueueName, Report, Worker, WorkerError};
+
+/// One of a [`Supervisor`](super::Supervisor)'s processes, seen from within.
+#[derive(Clone, Debug)]
+pub struct WorkerProcess {
+    link: Arc<Link>,
+}
+
+impl WorkerProcess {
+    /// Its number, from 1 on, or `suspects` for the process that runs such jobs. The same as in
+    /// the environment variable `JOB_WORKER_PROCESS`, and on log lines as `process`.
+    pub fn name(&self) -> &str {
+        &self.link.name
+    }
+
+    /// Runs a worker until the supervisor asks the process to end, or SIGTERM or ctrl-c does; a
+    /// second time skips the grace time.
+    ///
+    /// A process may run several workers.
+    ///
+    /// # Errors
+    /// As [`Worker::run_until_shutdown_signal`].
+    pub async fn run(&self, worker: Worker) -> Result<Report, WorkerError> {
+        self.link.listens.store(true, Relaxed);
+        let worker = worker.at(Arc::new(Arc::clone(&self.link)));
+        let handle = worker.handle();
+        let mut signals = Signals::new().map_err(WorkerError::Signals)?;
+        let ask = async {
+            tokio::select! {
+                () = self.link.stop.cancelled() => {}
+                () = signals.next() => self.link.hurry.cancel(),
+            }
+            handle.shutdown();
+            // One that retires has all the time, until it is told otherwise.
+            tokio::select! {
+                () = self.link.hurry.cancelled() => {}
+                () = signals.next() => self.link.hurry.cancel(),
+            }
+            tokio::select! {
+                () = self.link.now.cancelled() => {}
+                () = signals.next() => {}
+            }
+            handle.shutdown_now();
+        };
+        let mut running = std::pin::pin!(worker.run());
+        tokio::select! {
+            biased;
+            report = &mut running => report,
+            () = ask => running.await,
+        }
+    }
+
+    /// Ends when the supervisor asks the process to end, or is gone: for what is to end with the
+    /// workers, such as a web server beside them.
+    pub async fn shutdown(&self) {
+        self.link.listens.store(true, Relaxed);
+        self.link.stop.cancelled().await;
+    }
+}
+
+/// The way to the supervisor.
+#[derive(Debug)]
+pub(super) struct Link {
+    name: String,
+    span: Span,
+    up: Mutex<Sender<Message>>,
+    stop: CancellationToken,
+    /// From here on the grace time runs.
+    hurry: CancellationToken,
+    now: CancellationToken,
+    /// It has all the time to end.
+    retires: AtomicBool,
+    /// Somebody in the process waits for the word to end.
+    listens: AtomicBool,
+    workers: Mutex<Vec<Arc<Counters>>>,
+    grace_millis: AtomicU64,
+    claims: Mutex<Claims>,
+    suspects: Mutex<Inbox>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Claims {
+    last: u64,
+    open: HashMap<u64, oneshot::Sender<bool>>,
+}
+
+/// Suspects that were handed over to this process.
+#[derive(Default)]
+struct Inbox {
+    waiting: HashMap<QueueName, VecDeque<(u64, Handed)>>,
+    /// The claims of those that run.
+    running: HashMap<QueueName, u64>,
+}
+
+/// Bodies hold job args, and receipts are secret.
+impl std::fmt::Debug for Inbox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inbox").field("running", &self.running).finish_non_exhaustive()
+    }
+}
+
+enum Message {
+    Line(Vec<u8>),
+    /// Tell when all before it is written.
+    Flushed(Sender<()>),
+}
+
+impl Link {
+    /// The way to the supervisor, if this process was started by one.
+    pub(super) fn find() -> Option<io::Result<Arc<Self>>> {
+        let name = std::env::var(wire::PROCESS).ok()?;
+        // A process that a process of the supervisor's starts inherits the variable, but not this.
+        let socket = UnixStream::from(io::stdin().as_fd().try_clone_to_owned().ok()?);
+        if !socket.local_addr().is_ok_and(|address| address.is_unnamed()) {
+            return None;
+        }
+        Some(Self::start(name, socket))
+    }
+
+    fn start(name: String, socket: UnixStream) -> io::Result<Arc<Self>> {
+        // Nobody else is to read from it, least of all a process that a handler starts.
+        rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
+        let (up, messages) = channel();
+        let link = Arc::new(Self {
+            span: info_span!("worker", process = name),
+            name,
+            up: Mutex::new(up),
+            stop: CancellationToken::new(),
+            hurry: CancellationToken::new(),
+            retires: AtomicBool::new(false),
+            now: CancellationToken::new(),
+            listens: AtomicBool::new(false),
+            workers: Mutex::default(),
+            grace_millis: AtomicU64::new(0),
+            claims: Mutex::default(),
+            suspects: Mutex::default(),
+            arrived: Notify::new(),
+        });
+        let reader = BufReader::new(socket.try_clone()?);
+        let (heart, ears) = (Arc::clone(&link), Arc::clone(&link));
+        thread::Builder::new()
+            .name("supervisor-tell".into())
+            .spawn(move || heart.tell(socket, &messages))?;
+        thread::Builder::new().name("supervisor-hear".into()).spawn(move || ears.hear(reader))?;
+        Ok(link)
+    }
+
+    /// Runs the user's part, and ends the process: neither a handler that never ends nor what
+    /// follows in `main` is waited for.
+    pub(super) async fn run<F, Fut, T, E>(self: Arc<Self>, worker: F) -> !
+    where
+        F: FnOnce(WorkerProcess) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Into<BoxError>,
+    {
+        let ended = worker(WorkerProcess { link: Arc::clone(&self) }).await;
+        let error = ended.err().map(|error| chain(&*error.into()));
+        if let Some(error) = &error {
+            error!(error, "the worker process failed");
+        }
+        let failed = error.is_some();
+        self.send(&Up::Ended { error, report: self.report() });
+        let (flushed, told) = channel();
+        let _ = lock(&self.up).send(Message::Flushed(flushed));
+        let _ = told.recv_timeout(Duration::from_secs(1));
+        exit(i32::from(failed))
+    }
+
+    /// What its log lines are in.
+    pub(super) fn span(&self) -> Span {
+        self.span.clone()
+    }
+
+    /// Writes, and tells that the process lives for as long as it does.
+    fn tell(&self, mut socket: UnixStream, messages: &Receiver<Message>) {
+        let mut alive = Duration::ZERO;
+        let mut last = std::time::Instant::now();
+        loop {
+            let sent = match messages.recv_timeout(alive) {
+                Ok(Message::Line(line)) => socket.write_all(&line),
+                Ok(Message::Flushed(told)) => {
+                    let _ = told.send(());
+                    Ok(())
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    last = std::time::Instant::now();
+                    socket.write_all(&line(&Up::Alive(self.report())))
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            // The other thread notices, too.
+            if sent.is_err() {
+                return;
+            }
+            alive = HEARTBEAT.saturating_sub(last.elapsed());
+        }
+    }
+
+    /// Listens until the supervisor is gone. Then the process ends in good order, and since nobody
+    /// is left to see to that, it does so itself.
+    fn hear(&self, mut reader: BufReader<UnixStream>) {
+        let _in_span = self.span.enter();
+        let mut line = String::new();
+        while reader.read_line(&mut line).is_ok_and(|read| read > 0) {
+            if let Ok(down) = serde_json::from_str(&line) {
+                self.obey(down);
+            }
+            line.clear();
+        }
+        error!("the supervisor is gone; the worker process ends");
+        self.obey(Down::Drain);
+        let grace = match lock(&self.workers).is_empty() {
+            true => DEFAULT_GRACE,
+            false => Duration::from_millis(self.grace_millis.load(Relaxed)),
+        };
+        thread::sleep(grace + AFTER_GRACE);
+        let _ = kill_process(getpid(), Signal::KILL);
+    }
+
+    fn obey(&self, down: Down) {
+        match down {
+            Down::Retire => {
+                info!("the worker process is to end when its jobs are done");
+                self.retires.store(true, Relaxed);
+                self.stop.cancel();
+                self.without_listeners();
+            }
+            Down::Drain => {
+                info!("the worker process is to end");
+                self.hurry.cancel();
+                self.stop.cancel();
+                self.without_listeners();
+            }
+            Down::Now => {
+                self.hurry.cancel();
+                self.stop.cancel();
+                self.now.cancel();
+                self.without_listeners();
+            }
+            Down::Claimed { claim, granted } => {
+                if let Some(answer) = lock(&self.claims).open.remove(&claim) {
+                    let _ = answer.send(granted);
+                } else if granted {
+                    self.send(&Up::Withdraw { claim });
+                }
+            }
+            Down::Suspect { claim, suspect } => match suspect.read() {
+                Ok(handed) => {
+                    let queue = handed.held.receipt.queue().clone();
+                    lock(&self.suspects)
+                        .waiting
+                        .entry(queue)
+                        .or_default()
+                        .push_back((claim, handed));
+                    self.arrived.notify_waiters();
+                }
+                Err(_) => self.send(&Up::Done { claim }),
+            },
+        }
+    }
+
+    /// Where nobody waits for the word to end, the signal says it: to whom the program has chosen,
+    /// such as `Worker::run_until_shutdown_signal`, or else to the system.
+    fn without_listeners(&self) {
+        if !self.listens.load(Relaxed) {
+            let _ = kill_process(getpid(), Signal::TERM);
+        }
+    }
+
+    fn send(&self, up: &Up) {
+        // In vain only when the supervisor is gone.
+        let _ = lock(&self.up).send(Message::Line(line(up)));
+    }
+
+    fn report(&self) -> Report {
+        let workers = lock(&self.workers);
+        workers.iter().fold(Report::default(), |sum, counters| sum + counters.report())
+    }
+}
+
+#[async_trait]
+impl Home for Arc<Link> {
+    fn serving(&self, grace: Duration, counters: &Arc<Counters>) {
+        lock(&self.workers).push(Arc::clone(counters));
+        let grace_millis = wire::millis(grace);
+        self.grace_millis.fetch_max(grace_millis, Relaxed);
+        self.send(&Up::Serving { grace_millis });
+    }
+
+    async fn unhurried(&self) {
+        if self.retires.load(Relaxed) {
+            self.hurry.cancelled().await;
+        }
+    }
+
+    fn is_for_suspects(&self) -> bool {
+        self.name == SUSPECTS
+    }
+
+    async fn claim(&self) -> Option<Box<dyn Claim>> {
+        let (answer, answered) = oneshot::channel();
+        let claim = {
+            let mut claims = lock(&self.claims);
+            claims.last += 1;
+            let claim = claims.last;
+            claims.open.insert(claim, answer);
+            claim
+        };
+        // From here on, whoever gives up withdraws.
+        let right = Right { link: Arc::clone(self), claim, used: false };
+        self.send(&Up::Claim { claim });
+        answered.await.is_ok_and(|granted| granted).then(|| Box::new(right) as _)
+    }
+
+    async fn suspect(&self, queue: &QueueName) -> Handed {
+        if let Some(claim) = lock(&self.suspects).running.remove(queue) {
+            self.send(&Up::Done { claim });
+        }
+        loop {
+            let mut arrived = std::pin::pin!(self.arrived.notified());
+            arrived.as_mut().enable();
+            {
+                let mut suspects = lock(&self.suspects);
+                let next = suspects.waiting.get_mut(queue).and_then(VecDeque::pop_front);
+                if let Some((claim, handed)) = next {
+                    suspects.running.insert(queue.clone(), claim);
+                    return handed;
+                }
+            }
+            arrived.await;
+        }
+    }
+}
+
+/// The right to hand a suspect over, for as long as the supervisor keeps its place free.
+struct Right {
+    link: Arc<Link>,
+    claim: u64,
+    used: bool,
+}
+
+impl Claim for Right {
+    fn hand_over(mut self: Box<Self>, suspect: Handed) {
+        self.used = true;
+        self.link.send(&Up::HandOver { claim: self.claim, suspect: Suspect::new(suspect) });
+    }
+}
+
+impl Drop for Right {
+    fn drop(&mut self) {
+        if !self.used {
+            lock(&self.link.claims).open.remove(&self.claim);
+            self.link.send(&Up::Withdraw { claim: self.claim });
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no code panics while it holds this lock")
+}

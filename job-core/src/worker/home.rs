@@ -1,0 +1,61 @@
+//! What a worker knows of the process that it is in, where that is one of a supervisor's: whom it
+//! tells how it is doing, and where suspects come from or go to.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::lease::Held;
+use super::report::Counters;
+use crate::QueueName;
+use crate::backend::{Batch, Delivery};
+
+/// A process under a supervisor.
+#[async_trait]
+pub(crate) trait Home: fmt::Debug + Send + Sync {
+    /// The worker has found its queues and starts.
+    fn serving(&self, grace: Duration, counters: &Arc<Counters>);
+
+    /// Ends when the grace time of a worker that was asked to stop begins: at once, unless its
+    /// process is replaced and nobody is in a hurry.
+    async fn unhurried(&self);
+
+    /// Whether this is the process that suspects are handed over to. It receives nothing else.
+    fn is_for_suspects(&self) -> bool;
+
+    /// Asks to hand one suspect over; `None` if that process has one already. Cancel-safe.
+    async fn claim(&self) -> Option<Box<dyn Claim>>;
+
+    /// The next suspect of a queue; by asking for it, the one before is done with. Cancel-safe.
+    async fn suspect(&self, queue: &QueueName) -> Handed;
+}
+
+/// The right to hand one suspect over. Dropping it gives the right up.
+pub(crate) trait Claim: Send {
+    fn hand_over(self: Box<Self>, suspect: Handed);
+}
+
+/// A message that one process hands over to another, with its lease.
+pub(crate) struct Handed {
+    pub(crate) held: Held,
+    pub(crate) count: Option<u32>,
+    pub(crate) inserted_at: SystemTime,
+    /// The server's time of the handover.
+    pub(crate) server_now: SystemTime,
+    pub(crate) body: Bytes,
+}
+
+impl Handed {
+    /// As if it had been received, and when the request for that was sent.
+    pub(crate) fn received(self, lease: Duration) -> (Batch, Instant) {
+        let Self { held, count, inserted_at, server_now, body } = self;
+        let mut delivery = Delivery::new(held.receipt, inserted_at, body);
+        delivery.count = count;
+        let sent_at = held.deadline.checked_sub(lease).unwrap_or(held.deadline);
+        (Batch::new(vec![delivery], server_now), sent_at)
+    }
+}
