@@ -34,6 +34,9 @@ const DEPTH: u64 = 250;
 /// How long to wait for the queue to drain: longer than it may take, so that the checker can tell.
 const DRAIN: Duration = Duration::from_secs(150);
 
+/// A worker without a supervisor has no other process to run them in.
+const SUSPECTS_ALONE: bool = false;
+
 /// The verdict, and where the history is.
 pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict, PathBuf)> {
     fastrand::seed(seed);
@@ -51,6 +54,7 @@ pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict
             longest_poll_ms: MAX_POLL.as_millis() as u64,
             crash_limit: CRASH_LIMIT,
             fair,
+            suspects_alone: SUSPECTS_ALONE,
         },
     });
 

@@ -128,6 +128,7 @@ struct Tally {
     crashes: u64,
     expiries: u64,
     lost_answers: u64,
+    twice: u64,
 }
 
 impl Tally {
@@ -148,6 +149,7 @@ impl Tally {
             ("  that died", self.crashes),
             ("leases run out", self.expiries),
             ("answers lost or late", self.lost_answers),
+            ("sent twice", self.twice),
         ]
     }
 }
@@ -182,6 +184,7 @@ impl Court<'_> {
         tally.crashes += u64::from(crashes);
         tally.expiries += u64::from(expiries);
         tally.lost_answers += u64::from(job.lost_answers);
+        tally.twice += u64::from(job.extra() > 0);
 
         // 2
         let Some((invoked, kind)) = job.invoked else {
@@ -273,6 +276,9 @@ impl Court<'_> {
             self.broken(3, format!("it died {crashes} times, at most {allowed}"));
         }
         for run in &job.runs {
+            if run.delivery.is_none() {
+                self.broken(3, format!("worker {} started it without a delivery", run.worker));
+            }
             let fenced = run.delivery.as_ref().and_then(|(id, _)| job.messages.get(id)?.fenced);
             if fenced.is_some_and(|fenced| run.start > fenced) {
                 self.broken(3, "it was started after its poison mark was written");
@@ -346,11 +352,12 @@ impl Court<'_> {
         let (Some((one, from)), Some((other, to))) = (&first.delivery, &second.delivery) else {
             return false;
         };
+        // A repeated send made two messages of it: the service knows nothing of job ids.
         if one != other {
-            return true;
+            return self.job.lost_answers > 0;
         }
         let expired = &self.job.messages[one].expired;
-        expired.range(from + 1..=*to.max(from)).next().is_some()
+        expired.iter().any(|count| (from.min(to) + 1..=*from.max(to)).contains(count))
     }
 
     /// Whether it ended as it had to.
@@ -358,12 +365,19 @@ impl Court<'_> {
         let job = self.job;
         let reasons: Vec<_> = job.poison.iter().map(|(reason, _)| *reason).collect();
         let (completed, discarded) = (job.count(End::Done) > 0, job.count(End::Discarded) > 0);
-        // A job that was there when others killed its worker, again and again.
+        // A job that was there when others killed its worker, again and again. Where suspects run
+        // alone, that cannot be.
+        let exclusive = self.story.rules.suspects_alone;
         let went_down = reasons.contains(&Reason::Crashed);
         let others = |own: Option<Reason>| {
-            reasons.iter().any(|reason| Some(*reason) != own && *reason != Reason::Crashed)
+            let fits =
+                |reason: Reason| Some(reason) == own || (reason == Reason::Crashed && !exclusive);
+            reasons.iter().any(|reason| !fits(*reason))
         };
         let said = || format!("completed {completed}, discarded {discarded}, poison {reasons:?}");
+        let own = kind.expected() == Expected::Poison(Reason::Crashed);
+        *collateral += u64::from(went_down && !own);
+        let went_down = went_down && !exclusive;
         let good = match kind.expected() {
             Expected::Completed => (completed || went_down) && !discarded && !others(None),
             Expected::Discarded => (discarded || went_down) && !completed && !others(None),
@@ -372,8 +386,6 @@ impl Court<'_> {
                 there && !completed && !discarded && !others(Some(reason))
             }
         };
-        let own = kind.expected() == Expected::Poison(Reason::Crashed);
-        *collateral += u64::from(went_down && !own);
         if good {
             Ok(())
         } else {

@@ -87,6 +87,8 @@ pub(super) struct Delivery {
     pub(super) worker: u32,
     pub(super) count: u32,
     pub(super) answered: bool,
+    /// Whether it was run.
+    run: bool,
     /// When the lease was settled, one way or the other.
     pub(super) settled: Option<Micros>,
 }
@@ -197,7 +199,7 @@ impl Story {
                     intact: *intact,
                     start: at,
                     end: None,
-                    delivery: job.delivery_to(pid, at),
+                    delivery: job.take_delivery(pid, at),
                 };
                 job.runs.push(run);
             }
@@ -276,6 +278,7 @@ impl Story {
                         worker: wire.worker,
                         count,
                         answered: wire.answered,
+                        run: false,
                         settled: None,
                     });
                 }
@@ -338,14 +341,17 @@ impl Story {
 }
 
 impl Job {
-    /// The delivery that a run in that process must be of.
-    fn delivery_to(&self, worker: u32, before: Micros) -> Option<(String, u32)> {
-        let of = |(id, message): (&String, &Message)| {
-            let mut deliveries = message.deliveries.iter().rev();
-            let last = deliveries.find(|it| it.worker == worker && it.answered && it.at <= before);
-            last.map(|last| (last.at, id.clone(), last.count))
-        };
-        self.messages.iter().filter_map(of).max().map(|(_, id, count)| (id, count))
+    /// The delivery that a run in that process must be of. Each has one run at most.
+    fn take_delivery(&mut self, worker: u32, before: Micros) -> Option<(String, u32)> {
+        let latest = self
+            .messages
+            .iter_mut()
+            .flat_map(|(id, message)| message.deliveries.iter_mut().map(move |it| (id, it)))
+            .filter(|(_, it)| it.worker == worker && it.answered && !it.run && it.at <= before)
+            .max_by_key(|(_, it)| it.at);
+        let (id, delivery) = latest?;
+        delivery.run = true;
+        Some((id.clone(), delivery.count))
     }
 
     fn end(&mut self, worker: u32, run: u64, at: Micros, ended: Ended) {
