@@ -31,7 +31,7 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Ok 560 "Succeeds soon.",
+    Ok 570 "Succeeds soon.",
     Slow 60 "Takes longer than a lease.",
     Flaky 120 "Fails up to three times, then succeeds.",
     Hopeless 50 "Always fails, three times at most.",
@@ -39,9 +39,9 @@ kinds! {
     Discard 40 "Drops itself.",
     Snooze 40 "Puts itself off once.",
     Block 15 "Blocks its thread for longer than a lease.",
-    Abort 9 "Takes its process with it.",
-    Overflow 4 "Overflows its stack.",
-    Memory 4 "Asks for more memory than there is.",
+    Abort 4 "Takes its process with it.",
+    Overflow 2 "Overflows its stack.",
+    Memory 2 "Asks for more memory than there is.",
     Delayed 28 "Is not due at once.",
     Newcomer 30 "Is known to one role of workers only.",
 }

@@ -16,7 +16,7 @@ pub(crate) struct Message {
     pub(crate) target: String,
     /// Of an answer.
     pub(crate) status: u16,
-    headers: Vec<(String, String)>,
+    pub(super) headers: Vec<(String, String)>,
     /// Without the framing of chunks.
     pub(crate) body: Vec<u8>,
 }
