@@ -90,6 +90,8 @@ pub(crate) struct Rules {
     pub(crate) crash_limit: u32,
     /// Whether there are neither faults nor kills: then nothing may happen twice.
     pub(crate) fair: bool,
+    /// Whether there are kills and nothing else: then their jobs come again in time.
+    pub(crate) only_kills: bool,
     /// Whether jobs that may have killed their worker run in a process of their own, so that no
     /// other job goes down with them.
     pub(crate) suspects_alone: bool,

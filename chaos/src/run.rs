@@ -54,6 +54,7 @@ pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict
             longest_poll_ms: MAX_POLL.as_millis() as u64,
             crash_limit: CRASH_LIMIT,
             fair,
+            only_kills: options.kills_only,
             suspects_alone: SUSPECTS_ALONE,
         },
     });

@@ -83,7 +83,8 @@ pub(crate) fn judge(entries: &[Entry]) -> anyhow::Result<Verdict> {
 
 /// What is not about a single job.
 fn whole(story: &Story, verdict: &mut Verdict) {
-    let mut broken = |invariant, why| verdict.broken.push(Broken { invariant, job: None, why });
+    let mut all = Vec::new();
+    let mut broken = |invariant, why| all.push(Broken { invariant, job: None, why });
     if story.strangers > 0 {
         broken(2, format!("{} messages in the queue are no jobs", story.strangers));
     }
@@ -109,6 +110,13 @@ fn whole(story: &Story, verdict: &mut Verdict) {
     for leak in &story.leaks {
         broken(11, leak.clone());
     }
+    if let Some(last) = verdict.recoveries.len().checked_sub(1)
+        && story.rules.only_kills
+        && verdict.recoveries[last * 99 / 100] > verdict.recovery_limit
+    {
+        broken(0, "jobs of killed workers came again too late".to_owned());
+    }
+    verdict.broken.append(&mut all);
 }
 
 #[derive(Debug, Default)]

@@ -16,6 +16,7 @@ const RULES: Rules = Rules {
     longest_poll_ms: 1_000,
     crash_limit: 3,
     fair: false,
+    only_kills: false,
     suspects_alone: false,
 };
 
@@ -191,6 +192,17 @@ fn a_kill_tells_how_long_its_jobs_waited() {
     tale.tell(0, 1, Event::Run { rules: RULES }).tell(99_000, 1, Event::End);
     tale.entries.sort_by_key(|entry| entry.at);
     assert_eq!(judge(&tale.entries).unwrap().recoveries, [5_000_000]);
+}
+
+#[test]
+fn a_job_that_waits_too_long_after_a_kill_is_told() {
+    let mut tale = Tale::new();
+    tale.rules.only_kills = true;
+    tale.enqueue(100, Kind::Ok).receive(200, FIRST, 1);
+    tale.start(200, FIRST);
+    tale.tell(300, 1, Event::Signal { worker: FIRST, signal: Signal::Kill }).died(310, FIRST);
+    tale.ran(8_400, SECOND_WORKER, 2, End::Done).delete(8_410, SECOND_WORKER);
+    assert_eq!(tale.broken(), [0]);
 }
 
 #[test]
