@@ -20,6 +20,7 @@ usage: chaos [--jobs N] [--kills N] [--faults PERCENT] [--seed N | --seeds A..B]
   --kills-only      nothing but kills: measures how long jobs take to come again
   --out DIR         where histories and logs go; the system's folder for such things by default
   --keep            keeps them of a good run too
+  --sabotage HOW    with the feature of that name: workers that are broken on purpose
   check HISTORY     judges the history of an earlier run";
 
 #[derive(Clone, Debug)]
@@ -32,6 +33,7 @@ pub(crate) struct Options {
     pub(crate) kills_only: bool,
     pub(crate) out: Option<PathBuf>,
     pub(crate) keep: bool,
+    pub(crate) sabotage: Option<String>,
 }
 
 pub(crate) enum Command {
@@ -50,6 +52,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
         kills_only: false,
         out: None,
         keep: false,
+        sabotage: None,
     };
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
@@ -73,6 +76,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
             }
             "--kills-only" => options.kills_only = true,
             "--out" => options.out = Some(value()?.into()),
+            "--sabotage" if cfg!(feature = "sabotage") => options.sabotage = Some(value()?),
             "--keep" => options.keep = true,
             other => bail!("what is {other}?\n{USAGE}"),
         }

@@ -36,6 +36,7 @@ struct Shared {
     history: History,
     dir: PathBuf,
     history_path: PathBuf,
+    sabotage: Option<String>,
     places: Mutex<Vec<Place>>,
 }
 
@@ -64,11 +65,12 @@ impl Fleet {
         history_path: PathBuf,
         dir: PathBuf,
         ports: Vec<(Port, Role)>,
+        sabotage: Option<String>,
     ) -> Self {
         let count = ports.len();
         let place = |(port, role)| Place { port, role, process: None, closed: false };
         let places = Mutex::new(ports.into_iter().map(place).collect());
-        let shared = Arc::new(Shared { history, dir, history_path, places });
+        let shared = Arc::new(Shared { history, dir, history_path, sabotage, places });
         let mut tasks = JoinSet::new();
         for place in 0..count {
             tasks.spawn(Arc::clone(&shared).keep(place));
@@ -228,6 +230,7 @@ impl Shared {
             connection: port.connection_string.clone(),
             history: self.history_path.clone(),
             notes: self.dir.clone(),
+            sabotage: self.sabotage.clone(),
         };
         let log = self.dir.join(format!("worker-{place}.log"));
         let log = OpenOptions::new().create(true).append(true).open(log)?;

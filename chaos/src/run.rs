@@ -72,7 +72,13 @@ pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict
         ports.push((proxy.open().await?, role));
     }
     let proxy = Arc::new(proxy);
-    let fleet = Arc::new(Fleet::start(history.clone(), path.clone(), dir.clone(), ports));
+    let fleet = Arc::new(Fleet::start(
+        history.clone(),
+        path.clone(),
+        dir.clone(),
+        ports,
+        options.sabotage.clone(),
+    ));
 
     let enqueued = Arc::new(AtomicU64::new(0));
     let status = Status {

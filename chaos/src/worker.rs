@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+#[cfg(feature = "sabotage")]
+use anyhow::Context as _;
 use job_azure::{Account, AzureBackend};
 use job_core::middleware::Call;
 use job_core::{BoxError, Client, Job, Outcome, Queue, Worker};
@@ -38,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) connection: String,
     pub(crate) history: PathBuf,
     pub(crate) notes: PathBuf,
+    /// How it is broken on purpose.
+    pub(crate) sabotage: Option<String>,
 }
 
 /// Which release it is.
@@ -61,6 +65,11 @@ pub(crate) fn client(connection: &str) -> anyhow::Result<Client> {
 
 pub(crate) fn main(settings: &str) -> anyhow::Result<ExitCode> {
     let settings: Settings = serde_json::from_str(settings)?;
+    #[cfg(feature = "sabotage")]
+    if let Some(how) = &settings.sabotage {
+        let known = job_core::sabotage::Sabotage::ALL.iter().find(|(name, _)| name == how);
+        job_core::sabotage::sabotage(known.context("no such sabotage")?.1);
+    }
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     setrlimit(Resource::Core, none)?;
     setrlimit(Resource::As, Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) })?;

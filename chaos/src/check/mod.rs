@@ -252,6 +252,11 @@ impl Court<'_> {
             }
         }
 
+        let unexplained = job.sum(|message| message.unexplained);
+        if unexplained > 0 {
+            tally.unexpected += 1;
+            self.broken(0, "its lease ran out for no reason");
+        }
         if has_end && let Err(why) = self.expected(kind, &mut tally.collateral) {
             tally.unexpected += 1;
             self.broken(0, why);
@@ -283,6 +288,9 @@ impl Court<'_> {
         if crashes > allowed {
             self.broken(3, format!("it died {crashes} times, at most {allowed}"));
         }
+        if job.unfenced {
+            self.broken(3, "it was moved to poison without its mark");
+        }
         for run in &job.runs {
             if run.delivery.is_none() {
                 self.broken(3, format!("worker {} started it without a delivery", run.worker));
@@ -305,6 +313,9 @@ impl Court<'_> {
         let (gave_up, crashed) = (has(Reason::AttemptsExhausted), has(Reason::Crashed));
         if (gave_up || crashed) && job.starts() == 0 {
             self.broken(6, "it is in poison and was never started");
+        }
+        if job.overcharged {
+            self.broken(6, "it was charged with a failure or a crash that there was none of");
         }
         if gave_up && !exhausted {
             let most = kind.max_attempts();

@@ -8,6 +8,12 @@ use crate::jobs::{Kind, QUEUE};
 /// An answer that takes longer than this may have come too late, faults or none.
 const SLOW: Micros = 700_000;
 
+/// A run that was cut off after this long may have been so by its timeout.
+const TIMEOUT: Micros = 25 * SECOND;
+
+/// How long a process is paused at most.
+const PAUSE: Micros = 12 * SECOND;
+
 /// What its enqueue was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
@@ -32,6 +38,12 @@ pub(super) struct Job {
     pub(super) remains: bool,
     /// Requests that were carried out and not answered, or too late.
     pub(super) lost_answers: u32,
+    /// When a request about it was last struck, or slow.
+    struck: Option<Micros>,
+    /// It was charged with failures or crashes that there were none of.
+    pub(super) overcharged: bool,
+    /// A copy was made of what had no poison mark.
+    pub(super) unfenced: bool,
 }
 
 /// One run of its handler.
@@ -67,6 +79,8 @@ pub(super) struct Message {
     pub(super) put_offs: u32,
     /// The counts of deliveries that came because the lease of the one before had run out.
     pub(super) expired: BTreeSet<u32>,
+    /// How many of those for no reason that can be seen.
+    pub(super) unexplained: u32,
     /// How many of those found a start announced.
     pub(super) suspected: u32,
     pub(super) deliveries: Vec<Delivery>,
@@ -99,6 +113,16 @@ impl Job {
         self.runs.iter().filter(ended).count() as u32
     }
 
+    /// Runs that failed, by their own account or by their timeout.
+    fn failures(&self) -> u32 {
+        let failed = |run: &&Run| match run.end {
+            Some((_, Ended::Finished(end))) => matches!(end, End::Failed | End::Permanent),
+            Some((at, Ended::Cancelled)) => at - run.start >= TIMEOUT,
+            _ => false,
+        };
+        self.runs.iter().filter(failed).count() as u32
+    }
+
     pub(super) fn crashes(&self) -> u32 {
         let died = |run: &&Run| matches!(run.end, Some((_, Ended::Died)));
         self.runs.iter().filter(died).count() as u32
@@ -128,6 +152,17 @@ pub(super) struct Process {
     pub(super) asked: Option<Micros>,
     pub(super) killed: Option<Micros>,
     pub(super) exited: Option<Micros>,
+    /// When it was paused last.
+    stopped: Option<Micros>,
+}
+
+impl Process {
+    /// Whether it could not keep a lease that it was given at `from`.
+    fn lets_go(&self, from: Micros) -> bool {
+        self.exited.is_some()
+            || self.killed.is_some()
+            || self.stopped.is_some_and(|stopped| stopped + PAUSE >= from)
+    }
 }
 
 /// The whole of it.
@@ -213,7 +248,8 @@ impl Story {
                 match signal {
                     Signal::Term => process.asked = process.asked.or(Some(at)),
                     Signal::Kill => process.killed = process.killed.or(Some(at)),
-                    Signal::Stop | Signal::Cont => {}
+                    Signal::Stop => process.stopped = Some(at),
+                    Signal::Cont => {}
                 }
             }
             Event::Exited { worker, .. } => {
@@ -240,9 +276,6 @@ impl Story {
         if let Some(fault) = &wire.fault {
             *self.faults.entry(fault.clone()).or_default() += 1;
         }
-        if !wire.applied() {
-            return;
-        }
         let lease = self.rules.lease_ms;
         let lost = !wire.answered || wire.fault.is_some() || at.saturating_sub(wire.sent) > SLOW;
         for seen in &wire.messages {
@@ -256,19 +289,35 @@ impl Story {
             };
             owners.insert(id.clone(), job.clone());
             let job = self.jobs.entry(job).or_default();
+            if lost {
+                job.struck = Some(at);
+            }
+            if !wire.applied() {
+                continue;
+            }
             job.lost_answers += u32::from(lost);
             if wire.queue != QUEUE {
                 if wire.op == Op::Send {
                     job.copied.push(at);
+                    job.unfenced |= job.messages.values().all(|message| message.fenced.is_none());
                 }
                 continue;
             }
+            let mut overcharges = None;
             let message = job.messages.entry(id.clone()).or_default();
             match wire.op {
                 Op::Send => {}
                 Op::Receive => {
                     let count = seen.count.unwrap_or_default();
                     if message.last == Last::Held {
+                        let before = message.deliveries.last();
+                        let known = before.is_none_or(|before| {
+                            let process = self.processes.get(&before.worker);
+                            !before.answered
+                                || job.struck.is_some_and(|struck| struck >= before.at)
+                                || process.is_some_and(|process| process.lets_go(before.at))
+                        });
+                        message.unexplained += u32::from(!known);
                         message.expired.insert(count);
                         message.suspected += u32::from(message.mark == Mark::Started);
                     }
@@ -285,6 +334,7 @@ impl Story {
                 Op::Update => {
                     let hidden = wire.hidden_ms.unwrap_or_default();
                     if let Some(body) = body {
+                        overcharges = Some((body.failed, body.crashed));
                         message.mark = body.mark;
                         message.give_backs += u32::from(body.given_back > message.given_back);
                         message.given_back = body.given_back;
@@ -311,6 +361,10 @@ impl Story {
                     message.settle(at);
                 }
                 Op::Other => {}
+            }
+            if let Some((failed, crashed)) = overcharges {
+                let suspected = job.sum(|message| message.suspected);
+                job.overcharged |= failed > job.failures() || crashed > suspected;
             }
         }
     }

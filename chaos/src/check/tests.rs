@@ -298,6 +298,10 @@ fn breaks_5_any_duplicate_in_fair_weather() {
     let twice = || {
         let mut tale = Tale::new();
         tale.enqueue(100, Kind::Ok).ran(200, FIRST, 1, End::Done);
+        // The first delete was lost on its way.
+        tale.wire(210, FIRST, Op::Delete, |wire| {
+            (wire.status, wire.answered, wire.fault) = (None, false, Some("drop request".into()));
+        });
         tale.ran(5_300, FIRST, 2, End::Done).delete(5_310, FIRST);
         tale
     };
@@ -310,12 +314,44 @@ fn breaks_5_any_duplicate_in_fair_weather() {
 #[test]
 fn breaks_6_condemned_unheard() {
     let mut tale = Tale::new();
-    tale.enqueue(100, Kind::Hopeless).receive(200, FIRST, 4).copy(210, FIRST).delete(220, FIRST);
+    tale.enqueue(100, Kind::Hopeless).receive(200, FIRST, 4).update(
+        205,
+        FIRST,
+        5_000,
+        Mark::Fenced,
+    );
+    tale.copy(210, FIRST).delete(220, FIRST);
     assert_eq!(tale.poisoned(Reason::AttemptsExhausted).broken(), [6]);
     // Give-backs that were taken for attempts.
     assert_eq!(hopeless(2).broken(), [6]);
     // Lost answers that were taken for crashes.
     assert_eq!(deadly(2).broken(), [6]);
+}
+
+#[test]
+fn breaks_6_a_charge_for_nothing() {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Ok).receive(200, FIRST, 1);
+    let run = tale.start(200, FIRST);
+    tale.tell(300, FIRST, Event::Cancelled { job: JOB.into(), run });
+    tale.wire(310, FIRST, Op::Update, |wire| {
+        wire.hidden_ms = Some(0);
+        wire.messages[0].body.as_mut().unwrap().failed = 1;
+    });
+    tale.ran(400, SECOND_WORKER, 2, End::Done).delete(410, SECOND_WORKER);
+    assert_eq!(tale.broken(), [6]);
+}
+
+#[test]
+fn breaks_3_a_copy_of_what_is_not_marked() {
+    let mut tale = hopeless(3);
+    tale.entries.retain(|entry| match &entry.event {
+        Event::Wire(wire) => {
+            wire.messages[0].body.as_ref().is_none_or(|body| body.mark != Mark::Fenced)
+        }
+        _ => true,
+    });
+    assert_eq!(tale.broken(), [3]);
 }
 
 #[test]
@@ -326,8 +362,8 @@ fn breaks_7_a_delete_before_the_end() {
     assert_eq!(tale.finish(220, FIRST, run, End::Done).broken(), [7]);
     let mut tale = Tale::new();
     tale.enqueue(100, Kind::Permanent).ran(200, FIRST, 1, End::Permanent);
-    tale.delete(210, FIRST).copy(220, FIRST).poisoned(Reason::Permanent);
-    assert_eq!(tale.broken(), [7]);
+    tale.update(205, FIRST, 5_000, Mark::Fenced).delete(210, FIRST).copy(220, FIRST);
+    assert_eq!(tale.poisoned(Reason::Permanent).broken(), [7]);
 }
 
 /// Two runs at once; of the lease between them, `between` tells.
@@ -345,7 +381,12 @@ fn overlap(between: impl FnOnce(&mut Tale)) -> Vec<u8> {
 
 #[test]
 fn breaks_8_an_overlap_without_a_lost_lease() {
-    assert_eq!(overlap(|_| {}), NONE);
+    let stop = Event::Signal { worker: FIRST, signal: Signal::Stop };
+    let paused = overlap(|tale| {
+        tale.tell(300, 1, stop);
+    });
+    assert_eq!(paused, NONE);
+    assert_eq!(overlap(|_| {}), [0], "a lease must not run out for no reason");
     // Given back while its handler was still there.
     assert_eq!(
         overlap(|tale| {

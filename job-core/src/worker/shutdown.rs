@@ -2,6 +2,8 @@
 
 use tokio_util::sync::CancellationToken;
 
+use crate::sabotage::{Sabotage, sabotaged};
+
 /// The two steps of a shutdown. Both are idempotent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shutdown {
@@ -52,6 +54,9 @@ impl WorkerHandle {
 pub(crate) async fn on_signals(shutdown: Shutdown) -> std::io::Result<()> {
     let mut signals = Signals::new()?;
     signals.next().await;
+    if sabotaged(Sabotage::DeafToSignals) {
+        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+    }
     tracing::info!("shutting down; a second signal skips the grace time");
     shutdown.stop.cancel();
     signals.next().await;
