@@ -13,7 +13,10 @@ macro_rules! sabotages {
     ($($(#[$doc:meta])+ $name:ident $text:literal,)+) => {
         /// One way to break the worker.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        #[cfg_attr(not(feature = "sabotage"), allow(unreachable_pub, reason = "public only there"))]
+        #[cfg_attr(
+            not(feature = "sabotage"),
+            allow(unreachable_pub, dead_code, reason = "public and set only with it")
+        )]
         pub enum Sabotage { $($(#[$doc])+ $name,)+ }
 
         #[cfg(feature = "sabotage")]

@@ -11,7 +11,7 @@ const SLOW: Micros = 700_000;
 /// A run that was cut off after this long may have been so by its timeout.
 const TIMEOUT: Micros = 25 * SECOND;
 
-/// How long a process is paused at most.
+/// How long a process is paused, or a thread of it blocked, at most.
 const PAUSE: Micros = 12 * SECOND;
 
 /// What its enqueue was told.
@@ -154,6 +154,8 @@ pub(super) struct Process {
     pub(super) exited: Option<Micros>,
     /// When it was paused last.
     stopped: Option<Micros>,
+    /// When a handler last began to block one of its threads.
+    blocked: Option<Micros>,
 }
 
 impl Process {
@@ -162,6 +164,8 @@ impl Process {
         self.exited.is_some()
             || self.killed.is_some()
             || self.stopped.is_some_and(|stopped| stopped + PAUSE >= from)
+            // What it receives meanwhile, it may not get to see in time.
+            || self.blocked.is_some_and(|blocked| blocked + PAUSE >= from)
     }
 }
 
@@ -227,7 +231,10 @@ impl Story {
             Event::Unknown { job } => self.job(job).told = Some(Told::Unknown),
             Event::Entered { job, .. } => self.job(job).entered += 1,
             Event::Start { job, run, intact, .. } => {
-                let job = self.job(job);
+                let job = self.jobs.entry(job.clone()).or_default();
+                if job.invoked.is_some_and(|(_, kind)| kind == Kind::Block) {
+                    self.processes.entry(pid).or_default().blocked = Some(at);
+                }
                 let run = Run {
                     worker: pid,
                     run: *run,
