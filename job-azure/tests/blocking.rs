@@ -53,3 +53,30 @@ async fn handlers_that_block_all_threads_run_once() {
     assert!(all.iter().all(|n| log.of(n) == (1, 1)), "{log:?}");
     assert!(report.stalled() > 0, "it is told");
 }
+
+/// Whoever asks for the end is answered in time, whatever handlers do to the runtime's clock.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_whose_threads_are_blocked_ends_in_time() {
+    let azurite = Azurite::start().unwrap();
+    let account = Account::from_connection_string(&azurite.connection_string()).unwrap();
+    let client = Client::new(AzureBackend::new(account).unwrap());
+    let log = Log::default();
+    client.enqueue_all((0..THREADS).map(|n| Block { n })).await.unwrap();
+    let grace = Duration::from_millis(500);
+    let queue = Queue::new("blocking").lease(LEASE).concurrency(THREADS as usize);
+    let worker = Worker::builder(&client).data(log.clone()).queue(queue).grace(grace);
+    let worker = worker.build().unwrap();
+    let handle = worker.handle();
+    let asked = thread::spawn(move || {
+        while (0..THREADS).any(|n| log.of(&n.to_string()).0 == 0) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        handle.shutdown();
+        std::time::Instant::now()
+    });
+    // In the test's own thread, which no handler blocks.
+    let report = worker.run().await.unwrap();
+    let took = asked.join().unwrap().elapsed();
+    assert!(took <= grace + Duration::from_secs(2), "{took:?}: {report}");
+    assert_eq!(report.abandoned(), u64::from(THREADS), "{report}");
+}

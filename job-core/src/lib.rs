@@ -94,6 +94,11 @@ mod outcome;
 mod pipeline;
 mod poison_reason;
 pub mod prelude;
+#[cfg(not(feature = "sabotage"))]
+mod sabotage;
+#[cfg(feature = "sabotage")]
+#[doc(hidden)]
+pub mod sabotage;
 mod schedule;
 #[cfg(all(unix, feature = "supervisor"))]
 pub mod supervisor;

@@ -9,6 +9,7 @@ use super::{Gone, Later, Message, Policy, Rules, Seen, Settlement, Suspects};
 use super::{expiry, final_copy, poison, put_back, put_back_as_is, rewrite};
 use crate::backend::Capabilities;
 use crate::envelope::{DecodeError, Envelope, Mark, PoisonState, ROOM, cut};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::schedule::up_to;
 use crate::{Backoff, JobId, PoisonReason};
 
@@ -129,6 +130,11 @@ pub(crate) fn admit<'a, J: Known>(
         envelope.history.crashed = envelope.history.crashed.saturating_add(1);
     }
 
+    if sabotaged(Sabotage::LostIsCrashed) {
+        let lost = envelope.history.unreported(seen.message_id, seen.count).unwrap_or(0);
+        envelope.history.crashed += lost;
+    }
+
     let job = find(&envelope.name);
     let expires_in = job.and_then(|job| job.policy().expires_in);
     let expires_at = expiry(&envelope, seen, expires_in);
@@ -237,6 +243,9 @@ fn check_crashes<'a, J: Known>(
     rng: &mut fastrand::Rng,
 ) -> Admission<'a, J> {
     let waited = std::mem::take(&mut envelope.delay_left);
+    if sabotaged(Sabotage::NoCrashCheck) {
+        return Admission::Run { envelope, job, mark: None };
+    }
     let history = &envelope.history;
     let crash_limit = rules.crash_limit.max(1);
     let max_attempts = envelope.options.max_attempts.unwrap_or(job.policy().max_attempts);

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use super::{Gone, Later, PUT_BACK, Policy, Rules, Seen, Settlement, poison, rewrite};
 use crate::backend::Capabilities;
 use crate::envelope::{Envelope, error_text, millis};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::schedule::up_to;
 use crate::{Outcome, PoisonReason};
 
@@ -28,6 +29,7 @@ pub(crate) fn decide(
     match outcome {
         Outcome::Done => Settlement::Delete(Gone::Done),
         Outcome::Discard { .. } => Settlement::Delete(Gone::Discarded),
+        Outcome::Retry { .. } if sabotaged(Sabotage::DropFailed) => Settlement::Delete(Gone::Done),
         Outcome::Retry { error, after } => {
             envelope.history.failed = envelope.history.failed.saturating_add(1);
             envelope.push_error(attempt, seen.now, error_text(error));
@@ -49,6 +51,9 @@ pub(crate) fn decide(
         }
         Outcome::GivenBack => {
             envelope.history.given_back = envelope.history.given_back.saturating_add(1);
+            if sabotaged(Sabotage::ChargeGiveBacks) {
+                envelope.history.failed += 1;
+            }
             if may_go_unsaid(&envelope, seen, capabilities) {
                 return Settlement::Release { delay: Duration::ZERO, why: Later::GiveBack };
             }

@@ -64,6 +64,13 @@ impl Aside {
         Arc::new(Calls { runtime: self.runtime.clone(), backend: Arc::clone(&self.backend) })
     }
 
+    /// Sleeps by the clock there.
+    pub(super) async fn sleep(&self, time: Duration) {
+        // Made there, or it would be by the clock here. It fails only where that has ended, and
+        // all with it.
+        let _ = self.runtime.spawn(async move { sleep(time).await }).await;
+    }
+
     /// Runs a task there until this is dropped.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(task.instrument(Span::current()));

@@ -31,7 +31,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{Instrument, error, info, warn};
 
 use self::aside::{Aside, watch};
@@ -149,17 +149,8 @@ impl Worker {
     /// # Errors
     /// As [`run`](Self::run), and if signals cannot be listened for.
     pub async fn run_until_shutdown_signal(self) -> Result<Report, WorkerError> {
-        let shutdown = self.shutdown.clone();
-        let signals = shutdown::on_signals(shutdown);
-        let mut running = std::pin::pin!(self.run());
-        tokio::select! {
-            biased;
-            report = &mut running => report,
-            signals = signals => match signals {
-                Ok(()) => running.await,
-                Err(source) => Err(WorkerError::Signals(source)),
-            },
-        }
+        let _listening = shutdown::listen(self.shutdown.clone()).map_err(WorkerError::Signals)?;
+        self.run().await
     }
 
     /// Runs jobs until `signal` ends, or until a handle ends it.
@@ -210,13 +201,17 @@ impl Worker {
         }
         info!(?grace, "worker is stopping");
         tokio::select! {
-            () = grace_over(home.as_deref(), grace) => {}
+            () = grace_over(home.as_deref(), aside.as_ref(), grace) => {}
             () = shutdown.cancel.cancelled() => {}
             () = outlive(&mut slots) => {}
         }
         shutdown.cancel();
-        let last = Instant::now() + LAST_MOMENTS;
-        if timeout_at(last, outlive(&mut slots)).await.is_err() {
+        let ended = tokio::select! {
+            biased;
+            () = outlive(&mut slots) => true,
+            () = pause(aside.as_ref(), LAST_MOMENTS) => false,
+        };
+        if !ended {
             let handlers = counters.running();
             counters.abandoned.add(handlers);
             error!(
@@ -244,11 +239,22 @@ fn start_aside(backend: &Arc<dyn Backend>) -> Option<Aside> {
     }
 }
 
-async fn grace_over(home: Option<&dyn Home>, grace: Duration) {
+/// Waits for the end of the grace time, which in a supervised process that is being replaced begins
+/// only when all are to stop.
+async fn grace_over(home: Option<&dyn Home>, aside: Option<&Aside>, grace: Duration) {
     if let Some(home) = home {
         home.unhurried().await;
     }
-    sleep(grace).await;
+    pause(aside, grace).await;
+}
+
+/// Waits by a clock that no handler holds up, if there is one: a runtime whose threads are blocked
+/// does not look at its own.
+async fn pause(aside: Option<&Aside>, time: Duration) {
+    match aside {
+        Some(aside) => aside.sleep(time).await,
+        None => sleep(time).await,
+    }
 }
 
 /// Waits until all slots have ended.

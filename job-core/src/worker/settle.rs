@@ -16,6 +16,7 @@ use super::served::Served;
 use crate::QueueName;
 use crate::backend::{BackendError, ErrorKind, ItemResult, MessageId, Outgoing, Receipt};
 use crate::decide::{Gone, Later, Settlement};
+use crate::sabotage::{Sabotage, sabotaged};
 
 /// How long receiving pauses after access was denied.
 const DENIED_PAUSE: Duration = Duration::from_secs(10);
@@ -218,12 +219,20 @@ impl Served {
         fence: Option<Bytes>,
         copy: Bytes,
     ) -> Result<(), Unsettled> {
+        let fence = fence.filter(|_| !sabotaged(Sabotage::NoFence));
         let lease = match fence {
             Some(fence) => self.hold_with(lease, fence, "marking a job as poison").await?,
             None => lease,
         };
         let (poison, copy) = (&self.plan.poison, Outgoing::new(copy));
         let what = "moving a job to the poison queue";
+        if sabotaged(Sabotage::DeleteBeforeCopy) {
+            self.delete(lease, message).await?;
+            return self.send(poison, copy, what).await;
+        }
+        if sabotaged(Sabotage::CopyTwice) {
+            self.send(poison, copy.clone(), what).await?;
+        }
         self.send(poison, copy, what).await?;
         self.counters.poisoned.increment();
         self.delete(lease, message).await

@@ -348,6 +348,10 @@ impl Run<'_> {
         if self.lease.begin(now + timeout + self.served.grace).is_err() {
             return Ran::LeaseLost;
         }
+        #[cfg(feature = "sabotage")]
+        if crate::sabotage::sabotaged(crate::sabotage::Sabotage::DeleteFirst) {
+            let _ = self.served.settling.delete(&[self.lease.stolen_receipt()]).await;
+        }
         if let Some(ticket) = self.ticket.take() {
             ticket.start(now);
         }

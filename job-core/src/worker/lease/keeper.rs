@@ -10,6 +10,7 @@ use tracing::{debug, error, warn};
 use super::Leases;
 use crate::backend::{Backend, ErrorKind, Receipt};
 use crate::pipeline::catch_panic::catch;
+use crate::sabotage::{Sabotage, sabotaged};
 
 /// How much of the time until a renewal is left to chance, so that workers that started together
 /// do not renew together.
@@ -31,6 +32,9 @@ impl LeaseKeeper {
 
     /// Keeps leases until it is dropped.
     async fn run(mut self) {
+        if sabotaged(Sabotage::NoRenewal) {
+            std::future::pending::<()>().await;
+        }
         let max = self.backend.capabilities().max_renew.max(1);
         let mut renewals = JoinSet::new();
         let mut early = self.rng.f64() * JITTER;

@@ -149,6 +149,12 @@ impl Lease {
         Ok(())
     }
 
+    /// A receipt that nobody may have.
+    #[cfg(feature = "sabotage")]
+    pub(crate) fn stolen_receipt(&self) -> Receipt {
+        self.leases.book().entries[self.index].receipt.clone()
+    }
+
     /// Ends when the lease is lost.
     pub(crate) async fn lost(&self) {
         poll_fn(|cx| {

@@ -1,0 +1,454 @@
+//! Histories made by hand: a good one, and for each invariant some that must be found broken.
+
+use super::*;
+use crate::history::{Body, Event, Mark, Op, Rules, Seen, Signal, Wire};
+use crate::jobs::QUEUE;
+
+const JOB: &str = "job-1";
+const OTHER: &str = "job-2";
+const FIRST: u32 = 101;
+const SECOND_WORKER: u32 = 102;
+const NONE: [u8; 0] = [];
+const RULES: Rules = Rules {
+    seed: 7,
+    lease_ms: 5_000,
+    grace_ms: 4_000,
+    longest_poll_ms: 1_000,
+    crash_limit: 3,
+    fair: false,
+    only_kills: false,
+    suspects_alone: false,
+};
+
+/// A history in the making. Times are in milliseconds.
+struct Tale {
+    rules: Rules,
+    entries: Vec<Entry>,
+    runs: u64,
+}
+
+impl Tale {
+    fn new() -> Self {
+        Self { rules: RULES, entries: Vec::new(), runs: 0 }
+    }
+
+    fn tell(&mut self, at: u64, pid: u32, event: Event) -> &mut Self {
+        self.entries.push(Entry { at: at * 1_000, wall: 0, pid, event });
+        self
+    }
+
+    fn enqueue(&mut self, at: u64, kind: Kind) -> &mut Self {
+        let job = || JOB.to_owned();
+        self.tell(at, 1, Event::Invoke { job: job(), kind, n: 1 });
+        self.wire(at, 0, Op::Send, |_| {});
+        self.tell(at, 1, Event::Enqueued { job: job() })
+    }
+
+    fn wire(&mut self, at: u64, worker: u32, op: Op, change: impl FnOnce(&mut Wire)) -> &mut Self {
+        let body = Body { job: JOB.into(), ..Body::default() };
+        let seen = Seen { id: Some("m".into()), count: None, body: Some(body) };
+        let mut wire = Wire {
+            op,
+            queue: QUEUE.into(),
+            worker,
+            sent: at * 1_000,
+            status: Some(if op == Op::Send { 201 } else { 200 }),
+            answered: true,
+            messages: vec![seen],
+            ..Wire::default()
+        };
+        change(&mut wire);
+        self.tell(at, 1, Event::Wire(wire))
+    }
+
+    fn receive(&mut self, at: u64, worker: u32, count: u32) -> &mut Self {
+        self.wire(at, worker, Op::Receive, |wire| wire.messages[0].count = Some(count))
+    }
+
+    fn update(&mut self, at: u64, worker: u32, hidden: u64, mark: Mark) -> &mut Self {
+        self.wire(at, worker, Op::Update, |wire| {
+            wire.hidden_ms = Some(hidden);
+            wire.messages[0].body.as_mut().unwrap().mark = mark;
+        })
+    }
+
+    fn delete(&mut self, at: u64, worker: u32) -> &mut Self {
+        self.wire(at, worker, Op::Delete, |wire| wire.messages[0].body = None)
+    }
+
+    fn copy(&mut self, at: u64, worker: u32) -> &mut Self {
+        self.wire(at, worker, Op::Send, |wire| wire.queue = format!("{QUEUE}-poison"))
+    }
+
+    fn start(&mut self, at: u64, worker: u32) -> u64 {
+        self.runs += 1;
+        let (job, run) = (JOB.to_owned(), self.runs);
+        self.tell(at, worker, Event::Start { job, attempt: 1, run, intact: true });
+        run
+    }
+
+    fn finish(&mut self, at: u64, worker: u32, run: u64, end: End) -> &mut Self {
+        self.tell(at, worker, Event::Finish { job: JOB.into(), run, end })
+    }
+
+    /// Received, run to that end, all in a moment.
+    fn ran(&mut self, at: u64, worker: u32, count: u32, end: End) -> &mut Self {
+        self.receive(at, worker, count);
+        let run = self.start(at, worker);
+        self.finish(at, worker, run, end)
+    }
+
+    fn died(&mut self, at: u64, worker: u32) -> &mut Self {
+        self.tell(at, 1, Event::Exited { worker, code: None, signal: Some(6) })
+    }
+
+    fn poisoned(&mut self, reason: Reason) -> &mut Self {
+        self.tell(90_000, 1, Event::Poisoned { job: JOB.into(), reason, intact: true })
+    }
+
+    /// What is broken about it: the numbers of the invariants.
+    fn broken(&mut self) -> Vec<u8> {
+        let mut entries = self.entries.clone();
+        let mut frame = |at: u64, event| entries.push(Entry { at, wall: 0, pid: 1, event });
+        frame(0, Event::Run { rules: self.rules });
+        frame(60_000_000, Event::Quiet);
+        if !self.entries.iter().any(|entry| matches!(entry.event, Event::Drained)) {
+            frame(61_000_000, Event::Drained);
+        }
+        frame(Micros::MAX, Event::End);
+        entries.sort_by_key(|entry| entry.at);
+        let verdict = judge(&entries).unwrap();
+        let text = verdict.to_string();
+        assert_eq!(verdict.is_good(), !text.ends_with("BROKEN"), "{text}");
+        let mut broken: Vec<_> = verdict.broken.iter().map(|broken| broken.invariant).collect();
+        broken.dedup();
+        broken
+    }
+}
+
+/// An `ok` job that was enqueued, run and deleted.
+fn good() -> Tale {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Ok).ran(200, FIRST, 1, End::Done).delete(210, FIRST);
+    tale
+}
+
+/// One that was killed and ran again.
+fn killed() -> Tale {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Ok).receive(200, FIRST, 1);
+    tale.start(200, FIRST);
+    tale.tell(300, 1, Event::Signal { worker: FIRST, signal: Signal::Kill }).died(310, FIRST);
+    tale.ran(5_300, SECOND_WORKER, 2, End::Done).delete(5_310, SECOND_WORKER);
+    tale
+}
+
+/// One that failed as often as it may.
+fn hopeless(attempts: u32) -> Tale {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Hopeless);
+    for count in 1..=attempts {
+        let at = u64::from(count) * 2_000;
+        tale.ran(at, FIRST, count, End::Failed);
+        if count < attempts {
+            tale.update(at + 5, FIRST, 1_000, Mark::None);
+        }
+    }
+    tale.update(8_000, FIRST, 5_000, Mark::Fenced).copy(8_010, FIRST).delete(8_020, FIRST);
+    tale.poisoned(Reason::AttemptsExhausted);
+    tale
+}
+
+/// One that took its worker with it until it was condemned.
+fn deadly(deaths: u32) -> Tale {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Abort);
+    for count in 1..=deaths {
+        let (at, worker) = (u64::from(count) * 6_000, 200 + count);
+        tale.receive(at, worker, count);
+        if count > 1 {
+            tale.update(at, worker, 5_000, Mark::Started);
+        }
+        tale.start(at + 1, worker);
+        tale.died(at + 50, worker);
+    }
+    let at = u64::from(deaths + 1) * 6_000;
+    tale.receive(at, FIRST, deaths + 1).update(at + 1, FIRST, 5_000, Mark::Fenced);
+    tale.copy(at + 2, FIRST).delete(at + 3, FIRST).poisoned(Reason::Crashed);
+    tale
+}
+
+#[test]
+fn what_is_as_promised_is_good() {
+    assert_eq!(good().broken(), NONE);
+    assert_eq!(killed().broken(), NONE);
+    assert_eq!(hopeless(3).broken(), NONE);
+    assert_eq!(deadly(4).broken(), NONE);
+}
+
+#[test]
+fn a_kill_tells_how_long_its_jobs_waited() {
+    let mut tale = killed();
+    tale.tell(0, 1, Event::Run { rules: RULES }).tell(99_000, 1, Event::End);
+    tale.entries.sort_by_key(|entry| entry.at);
+    assert_eq!(judge(&tale.entries).unwrap().recoveries, [5_000_000]);
+}
+
+#[test]
+fn a_job_that_waits_too_long_after_a_kill_is_told() {
+    let mut tale = Tale::new();
+    tale.rules.only_kills = true;
+    tale.enqueue(100, Kind::Ok).receive(200, FIRST, 1);
+    tale.start(200, FIRST);
+    tale.tell(300, 1, Event::Signal { worker: FIRST, signal: Signal::Kill }).died(310, FIRST);
+    tale.ran(8_400, SECOND_WORKER, 2, End::Done).delete(8_410, SECOND_WORKER);
+    assert_eq!(tale.broken(), [0]);
+}
+
+#[test]
+fn a_history_without_a_beginning_or_an_end_proves_nothing() {
+    let mut tale = good();
+    assert!(judge(&tale.entries).is_err());
+    tale.tell(0, 1, Event::Run { rules: RULES });
+    assert!(judge(&tale.entries).is_err());
+}
+
+#[test]
+fn breaks_1_a_lost_job() {
+    assert_eq!(Tale::new().enqueue(100, Kind::Ok).broken(), [1]);
+    // What nobody was told of may be gone, and what is in the queue is not lost.
+    let mut unsure = Tale::new();
+    unsure.tell(100, 1, Event::Invoke { job: JOB.into(), kind: Kind::Ok, n: 1 });
+    assert_eq!(unsure.tell(101, 1, Event::Unknown { job: JOB.into() }).broken(), NONE);
+    let mut left = Tale::new();
+    left.enqueue(100, Kind::Ok);
+    assert_eq!(left.tell(90_000, 1, Event::Remains { job: Some(JOB.into()) }).broken(), NONE);
+}
+
+#[test]
+fn breaks_2_a_job_that_nobody_enqueued() {
+    let mut tale = good();
+    let other = || OTHER.to_owned();
+    tale.tell(300, FIRST, Event::Start { job: other(), attempt: 1, run: 9, intact: true });
+    assert_eq!(tale.broken(), [2]);
+    let mut tale = good();
+    let poisoned = Event::Poisoned { job: other(), reason: Reason::Permanent, intact: true };
+    assert_eq!(tale.tell(90_000, 1, poisoned).broken(), [2]);
+    assert_eq!(good().tell(90_000, 1, Event::Remains { job: None }).broken(), [2]);
+    assert_eq!(good().tell(120, 1, Event::Rejected { job: JOB.into() }).broken(), [2]);
+}
+
+#[test]
+fn breaks_2_changed_args() {
+    let mut tale = good();
+    for entry in &mut tale.entries {
+        if let Event::Start { intact, .. } = &mut entry.event {
+            *intact = false;
+        }
+    }
+    assert_eq!(tale.broken(), [2]);
+}
+
+#[test]
+fn breaks_3_too_many_starts() {
+    // It fails a fourth time, of three.
+    assert_eq!(hopeless(4).broken(), [3]);
+    // A job that kills its worker, and is never condemned in time.
+    assert_eq!(deadly(5).broken(), [3]);
+    // Started twice from one delivery.
+    let mut tale = good();
+    let run = tale.start(205, FIRST);
+    assert_eq!(tale.finish(206, FIRST, run, End::Failed).broken(), [3]);
+}
+
+#[test]
+fn breaks_3_a_start_behind_a_fence() {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Permanent).ran(200, FIRST, 1, End::Permanent);
+    tale.update(210, FIRST, 5_000, Mark::Fenced).died(220, FIRST);
+    tale.ran(5_300, SECOND_WORKER, 2, End::Permanent).copy(5_400, SECOND_WORKER);
+    tale.delete(5_500, SECOND_WORKER).poisoned(Reason::Permanent);
+    assert_eq!(tale.broken(), [3]);
+}
+
+#[test]
+fn breaks_4_too_many_copies() {
+    let mut tale = hopeless(3);
+    assert_eq!(tale.poisoned(Reason::AttemptsExhausted).broken(), [4, 5]);
+    // One more is explained by an answer that was lost.
+    let mut tale = hopeless(3);
+    tale.wire(8_015, FIRST, Op::Send, |wire| {
+        wire.queue = format!("{QUEUE}-poison");
+        (wire.answered, wire.fault) = (false, Some("drop answer".into()));
+    });
+    assert_eq!(tale.poisoned(Reason::AttemptsExhausted).broken(), NONE);
+}
+
+#[test]
+fn breaks_5_a_second_completion() {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Ok).ran(200, FIRST, 1, End::Done);
+    // Given back although it was done.
+    tale.update(210, FIRST, 0, Mark::None).ran(300, FIRST, 2, End::Done).delete(310, FIRST);
+    assert_eq!(tale.broken(), [5]);
+}
+
+#[test]
+fn breaks_5_any_duplicate_in_fair_weather() {
+    let twice = || {
+        let mut tale = Tale::new();
+        tale.enqueue(100, Kind::Ok).ran(200, FIRST, 1, End::Done);
+        // The first delete was lost on its way.
+        tale.wire(210, FIRST, Op::Delete, |wire| {
+            (wire.status, wire.answered, wire.fault) = (None, false, Some("drop request".into()));
+        });
+        tale.ran(5_300, FIRST, 2, End::Done).delete(5_310, FIRST);
+        tale
+    };
+    assert_eq!(twice().broken(), NONE);
+    let mut tale = twice();
+    tale.rules.fair = true;
+    assert_eq!(tale.broken(), [5]);
+}
+
+#[test]
+fn breaks_6_condemned_unheard() {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Hopeless).receive(200, FIRST, 4).update(
+        205,
+        FIRST,
+        5_000,
+        Mark::Fenced,
+    );
+    tale.copy(210, FIRST).delete(220, FIRST);
+    assert_eq!(tale.poisoned(Reason::AttemptsExhausted).broken(), [6]);
+    // Give-backs that were taken for attempts.
+    assert_eq!(hopeless(2).broken(), [6]);
+    // Lost answers that were taken for crashes.
+    assert_eq!(deadly(2).broken(), [6]);
+}
+
+#[test]
+fn breaks_6_a_charge_for_nothing() {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Ok).receive(200, FIRST, 1);
+    let run = tale.start(200, FIRST);
+    tale.tell(300, FIRST, Event::Cancelled { job: JOB.into(), run });
+    tale.wire(310, FIRST, Op::Update, |wire| {
+        wire.hidden_ms = Some(0);
+        wire.messages[0].body.as_mut().unwrap().failed = 1;
+    });
+    tale.ran(400, SECOND_WORKER, 2, End::Done).delete(410, SECOND_WORKER);
+    assert_eq!(tale.broken(), [6]);
+}
+
+#[test]
+fn breaks_3_a_copy_of_what_is_not_marked() {
+    let mut tale = hopeless(3);
+    tale.entries.retain(|entry| match &entry.event {
+        Event::Wire(wire) => {
+            wire.messages[0].body.as_ref().is_none_or(|body| body.mark != Mark::Fenced)
+        }
+        _ => true,
+    });
+    assert_eq!(tale.broken(), [3]);
+}
+
+#[test]
+fn breaks_7_a_delete_before_the_end() {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Ok).receive(200, FIRST, 1).delete(205, FIRST);
+    let run = tale.start(210, FIRST);
+    assert_eq!(tale.finish(220, FIRST, run, End::Done).broken(), [7]);
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Permanent).ran(200, FIRST, 1, End::Permanent);
+    tale.update(205, FIRST, 5_000, Mark::Fenced).delete(210, FIRST).copy(220, FIRST);
+    assert_eq!(tale.poisoned(Reason::Permanent).broken(), [7]);
+}
+
+/// Two runs at once; of the lease between them, `between` tells.
+fn overlap(between: impl FnOnce(&mut Tale)) -> Vec<u8> {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Slow).receive(200, FIRST, 1);
+    let first = tale.start(200, FIRST);
+    between(&mut tale);
+    tale.receive(5_300, SECOND_WORKER, 2);
+    let second = tale.start(5_300, SECOND_WORKER);
+    tale.finish(7_200, FIRST, first, End::Failed);
+    tale.finish(12_300, SECOND_WORKER, second, End::Done).delete(12_400, SECOND_WORKER);
+    tale.broken()
+}
+
+#[test]
+fn breaks_8_an_overlap_without_a_lost_lease() {
+    let stop = Event::Signal { worker: FIRST, signal: Signal::Stop };
+    let paused = overlap(|tale| {
+        tale.tell(300, 1, stop);
+    });
+    assert_eq!(paused, NONE);
+    assert_eq!(overlap(|_| {}), [0], "a lease must not run out for no reason");
+    // Given back while its handler was still there.
+    assert_eq!(
+        overlap(|tale| {
+            tale.update(1_000, FIRST, 0, Mark::None);
+        }),
+        [8]
+    );
+}
+
+#[test]
+fn breaks_9_a_queue_that_does_not_drain() {
+    assert_eq!(good().tell(125_500, 1, Event::Drained).broken(), [9]);
+    assert_eq!(good().tell(124_500, 1, Event::Drained).broken(), NONE);
+}
+
+#[test]
+fn breaks_10_a_process_that_does_not_end() {
+    let asked = Event::Signal { worker: FIRST, signal: Signal::Term };
+    let gone = Event::Exited { worker: FIRST, code: Some(0), signal: None };
+    let ends = |at| good().tell(1_000, 1, asked.clone()).tell(at, 1, gone.clone()).broken();
+    assert_eq!(ends(6_900), NONE);
+    assert_eq!(ends(7_500), [10]);
+    assert_eq!(good().tell(1_000, 1, asked.clone()).broken(), [10]);
+}
+
+#[test]
+fn breaks_10_a_start_after_the_signal() {
+    let mut tale = Tale::new();
+    tale.tell(100, 1, Event::Signal { worker: FIRST, signal: Signal::Term });
+    tale.enqueue(200, Kind::Ok).ran(1_000, FIRST, 1, End::Done).delete(1_100, FIRST);
+    assert_eq!(tale.died(1_200, FIRST).broken(), [10]);
+}
+
+#[test]
+fn breaks_11_a_secret_in_a_log() {
+    let leak = Event::Leaked { secret: "receipt".into(), file: "worker-0.log".into() };
+    assert_eq!(good().tell(90_000, 1, leak).broken(), [11]);
+}
+
+#[test]
+fn an_end_that_is_not_the_job_s_own_is_unexpected() {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Hopeless).ran(200, FIRST, 1, End::Done).delete(210, FIRST);
+    assert_eq!(tale.broken(), [0]);
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Delayed).ran(200, FIRST, 1, End::Done).delete(210, FIRST);
+    assert_eq!(tale.broken(), [0], "it was not due");
+}
+
+#[test]
+fn who_goes_down_with_others_is_unexpected_where_suspects_run_alone() {
+    let innocent = || {
+        let mut tale = deadly(4);
+        for entry in &mut tale.entries {
+            if let Event::Invoke { kind, .. } = &mut entry.event {
+                *kind = Kind::Ok;
+            }
+        }
+        tale
+    };
+    assert_eq!(innocent().broken(), NONE);
+    let mut tale = innocent();
+    tale.rules.suspects_alone = true;
+    assert_eq!(tale.broken(), [0]);
+}

@@ -1,0 +1,103 @@
+//! What is done to the worker processes, and when.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use std::sync::Arc;
+
+use crate::fleet::Fleet;
+use crate::history::Signal;
+use crate::proxy::Proxy;
+use crate::worker::{LEASE, Role};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Act {
+    Kill,
+    /// Pauses a process for longer than a lease.
+    Pause,
+    /// Ends a process in good order; its successor has the other role.
+    Roll,
+    /// Strikes nearly every other request for a moment.
+    Burst,
+}
+
+/// How many of a hundred requests a burst strikes.
+const BURST: u32 = 40;
+
+/// What it can reach.
+#[derive(Debug)]
+pub(crate) struct Nemesis {
+    pub(crate) fleet: Arc<Fleet>,
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) rng: fastrand::Rng,
+    /// Of a hundred requests, outside of bursts.
+    pub(crate) faults: u32,
+    pub(crate) kills: u64,
+    pub(crate) only_kills: bool,
+}
+
+impl Nemesis {
+    /// Acts as the enqueueing of `jobs` goes on, until all is done and undone.
+    pub(crate) async fn run(mut self, enqueued: &AtomicU64, jobs: u64) {
+        let mut acts = vec![Act::Kill; self.kills as usize];
+        if !self.only_kills {
+            let some = |n: u64| if self.kills == 0 { 0 } else { n.max(1) as usize };
+            acts.extend([Act::Pause].repeat(some(self.kills / 3)));
+            acts.extend([Act::Roll].repeat(some(self.kills / 2)));
+            if self.faults > 0 {
+                acts.extend([Act::Burst].repeat(1 + self.kills as usize / 3));
+            }
+        }
+        self.rng.shuffle(&mut acts);
+        let mut later = JoinSet::new();
+        let count = acts.len() as u64;
+        for (number, act) in acts.into_iter().enumerate() {
+            let due = jobs * (number as u64 + 1) / (count + 1);
+            while enqueued.load(Relaxed) < due {
+                sleep(Duration::from_millis(20)).await;
+            }
+            self.act(act, &mut later).await;
+        }
+        while later.join_next().await.is_some() {}
+    }
+
+    async fn act(&mut self, act: Act, later: &mut JoinSet<()>) {
+        if act == Act::Burst {
+            let (proxy, usual) = (Arc::clone(&self.proxy), self.faults);
+            proxy.strike(BURST);
+            later.spawn(async move {
+                sleep(Duration::from_secs(2)).await;
+                proxy.strike(usual);
+            });
+            return;
+        }
+        let place = loop {
+            match self.rng.choice(self.fleet.up()) {
+                Some(place) => break place,
+                None => sleep(Duration::from_millis(20)).await,
+            }
+        };
+        let fleet = Arc::clone(&self.fleet);
+        match act {
+            Act::Kill => drop(fleet.signal(place, Signal::Kill)),
+            Act::Pause => {
+                let pause = LEASE + Duration::from_millis(self.rng.u64(1_000..4_000));
+                if let Some(worker) = fleet.signal(place, Signal::Stop) {
+                    later.spawn(async move {
+                        sleep(pause).await;
+                        fleet.signal_process(place, worker, Signal::Cont);
+                    });
+                }
+            }
+            Act::Roll => {
+                let old = fleet.with_role(Role::Old).contains(&place);
+                let role = if old { Role::New } else { Role::Old };
+                later.spawn(async move { fleet.roll(place, role).await });
+            }
+            Act::Burst => {}
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! What a worker process does.
+
+use std::future::Future;
+use std::io::Read;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+#[cfg(feature = "sabotage")]
+use anyhow::Context as _;
+use job_azure::{Account, AzureBackend};
+use job_core::middleware::Call;
+use job_core::{BoxError, Client, Job, Outcome, Queue, Worker};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use serde::{Deserialize, Serialize};
+use tower::{Layer, Service};
+use tracing_subscriber::EnvFilter;
+
+use crate::history::{Event, History};
+use crate::jobs::{Newcomer, Ordeal, QUEUE, Stage};
+
+/// The variable by which a process knows that it is a worker: [`Settings`] as JSON.
+pub(crate) const ROLE: &str = "JOB_CHAOS_WORKER";
+
+pub(crate) const LEASE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(4);
+pub(crate) const MAX_POLL: Duration = Duration::from_secs(1);
+pub(crate) const CRASH_LIMIT: u32 = 3;
+
+/// The address space of a process: plenty for jobs, little for one that devours it.
+const MEMORY: u64 = 3 << 30;
+
+/// What a worker is told.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    pub(crate) role: Role,
+    pub(crate) connection: String,
+    pub(crate) history: PathBuf,
+    pub(crate) notes: PathBuf,
+    /// How it is broken on purpose.
+    pub(crate) sabotage: Option<String>,
+}
+
+/// Which release it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Role {
+    /// Does not know the newcomer.
+    Old,
+    New,
+}
+
+/// A client whose requests end well within a lease.
+pub(crate) fn client(connection: &str) -> anyhow::Result<Client> {
+    let backend = AzureBackend::builder(Account::from_connection_string(connection)?)
+        .connect_timeout(Duration::from_millis(500))
+        .request_timeout(Duration::from_millis(800))
+        .operation_timeout(Duration::from_millis(1200))
+        .build()?;
+    Ok(Client::new(backend))
+}
+
+pub(crate) fn main(settings: &str) -> anyhow::Result<ExitCode> {
+    let settings: Settings = serde_json::from_str(settings)?;
+    #[cfg(feature = "sabotage")]
+    if let Some(how) = &settings.sabotage {
+        let known = job_core::sabotage::Sabotage::ALL.iter().find(|(name, _)| name == how);
+        job_core::sabotage::sabotage(known.context("no such sabotage")?.1);
+    }
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    setrlimit(Resource::Core, none)?;
+    setrlimit(Resource::As, Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) })?;
+    end_with_parent();
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,typespec_client_core=warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let history = History::open(&settings.history)?;
+    let witness = WitnessLayer { history: history.clone() };
+    let client = client(&settings.connection)?;
+    let queue = Queue::new(QUEUE)
+        .concurrency(8)
+        .lease(LEASE)
+        .min_poll(Duration::from_millis(100))
+        .max_poll(MAX_POLL)
+        .layer(witness);
+    let jobs = match settings.role {
+        Role::Old => vec![Ordeal::NAME],
+        Role::New => vec![Ordeal::NAME, Newcomer::NAME],
+    };
+    let worker = Worker::builder(&client)
+        .data(Stage { history, notes: settings.notes })
+        .queue(queue)
+        .jobs(jobs)
+        .grace(GRACE)
+        .crash_limit(CRASH_LIMIT)
+        .build()?;
+    let ran = runtime.block_on(worker.run_until_shutdown_signal());
+    // A handler that blocks must not keep the process.
+    runtime.shutdown_timeout(Duration::ZERO);
+    ran?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Ends the process when its parent does, however that ends: then its standard input does.
+fn end_with_parent() {
+    std::thread::spawn(|| {
+        let mut buffer = [0];
+        while matches!(std::io::stdin().read(&mut buffer), Ok(1..)) {}
+        std::process::exit(2);
+    });
+}
+
+/// Writes down what the stack around a handler sees.
+#[derive(Clone, Debug)]
+struct WitnessLayer {
+    history: History,
+}
+
+#[derive(Clone, Debug)]
+struct Witness<S> {
+    inner: S,
+    history: Arc<History>,
+}
+
+impl<S> Layer<S> for WitnessLayer {
+    type Service = Witness<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        Witness { inner, history: Arc::new(self.history.clone()) }
+    }
+}
+
+impl<S> Service<Call> for Witness<S>
+where
+    S: Service<Call, Response = Outcome, Error = BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Outcome, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, call: Call) -> Self::Future {
+        let (job, attempt) = (call.id().to_string(), call.attempt());
+        self.history.write(Event::Entered { job: job.clone(), attempt });
+        let history = Arc::clone(&self.history);
+        let running = self.inner.call(call);
+        Box::pin(async move {
+            let result = running.await;
+            let outcome = match &result {
+                Ok(Outcome::Done) => "done",
+                Ok(Outcome::Retry { .. }) => "retry",
+                Ok(Outcome::Permanent { .. }) => "permanent",
+                Ok(Outcome::Discard { .. }) => "discard",
+                Ok(Outcome::Snooze { .. }) => "snooze",
+                Ok(Outcome::GivenBack) => "given back",
+                Ok(_) => "other",
+                Err(_) => "error",
+            };
+            history.write(Event::Left { job, outcome: outcome.to_owned() });
+            result
+        })
+    }
+}
