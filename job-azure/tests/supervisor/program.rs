@@ -56,7 +56,8 @@ pub fn run() -> Option<ExitCode> {
         .with_ansi(false)
         .init();
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
+    let threads = settings.number("threads").unwrap_or(2) as usize;
+    let runtime = runtime.worker_threads(threads).enable_all().build().unwrap();
     Some(runtime.block_on(supervise(settings)))
 }
 
