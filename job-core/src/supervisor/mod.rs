@@ -6,7 +6,7 @@
 //! ```no_run
 //! use job_core::{Client, Queue, Supervisor, Worker};
 //!
-//! # fn client() -> Result<Client, std::io::Error> { unimplemented!() }
+//! # fn client() -> Result<Client, std::io::Error> { Err(std::io::ErrorKind::Unsupported.into()) }
 //! #[tokio::main]
 //! async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //!     let report = Supervisor::new()
