@@ -31,16 +31,14 @@ const PRODUCERS: u64 = 4;
 /// Producers wait while the queue holds more.
 const DEPTH: u64 = 250;
 
-/// How long to wait for the queue to drain: longer than it may take, so that the checker can tell.
-const DRAIN: Duration = Duration::from_secs(150);
-
 /// Under a supervisor they are.
 const SUSPECTS_ALONE: bool = true;
 
 /// The verdict, and where the history is.
 pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict, PathBuf)> {
     fastrand::seed(seed);
-    let name = format!("job-chaos-{seed}-{}", std::process::id());
+    let how = options.sabotage.as_deref().unwrap_or("sound");
+    let name = format!("job-chaos-{seed}-{how}-{}", std::process::id());
     let dir = options.out.clone().unwrap_or_else(std::env::temp_dir).join(name);
     std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
     let path = dir.join("history.jsonl");
@@ -85,7 +83,7 @@ pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict
     let enqueued = Arc::new(AtomicU64::new(0));
     let status = Status {
         started: Instant::now(),
-        seed,
+        name: options.sabotage.clone().unwrap_or_else(|| format!("seed {seed}")),
         jobs: options.jobs,
         enqueued: Arc::clone(&enqueued),
         proxy: Arc::clone(&proxy),
@@ -112,7 +110,7 @@ pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict
     proxy.strike(0);
     history.write(Event::Quiet);
     fleet.roll_all(Role::New).await;
-    if timeout(DRAIN, drained(&direct, &queue)).await.is_ok() {
+    if timeout(options.patience, drained(&direct, &queue)).await.is_ok() {
         history.write(Event::Drained);
     }
     let fleet = Arc::into_inner(fleet).context("somebody still has the fleet")?;
@@ -259,7 +257,7 @@ fn look_for_leaks(
 /// How far it has come.
 struct Status {
     started: Instant,
-    seed: u64,
+    name: String,
     jobs: u64,
     enqueued: Arc<AtomicU64>,
     proxy: Arc<Proxy>,
@@ -276,8 +274,8 @@ impl Status {
             ticks.tick().await;
             let stats = self.direct.backend().stats(&queue).await;
             let line = format!(
-                "seed {}, {:3} s: {}/{} enqueued, {} off the queue, {} on it, {} requests struck",
-                self.seed,
+                "{}, {:3} s: {}/{} enqueued, {} off the queue, {} on it, {} requests struck",
+                self.name,
                 self.started.elapsed().as_secs(),
                 self.enqueued.load(Relaxed),
                 self.jobs,
