@@ -17,7 +17,9 @@ use crate::{Backoff, JobId, PoisonReason};
 /// its worker is bounded by its deliveries alone, generously, since lost receives count among them.
 const UNMARKED_DELIVERIES_PER_CRASH: u32 = 5;
 
-/// With so many crashes a job is a suspect: it has been there twice when its worker went away.
+/// With so many crashes a job is a suspect: it has been there twice when its worker went away. It is
+/// one with its first crash where there may not be another: by then it was to run alone once, or it
+/// could be condemned for what ran beside it.
 const SUSPECT: u32 = 2;
 
 /// How long a suspect waits that cannot be handed over: longer each time, since many may be waiting.
@@ -261,7 +263,8 @@ fn check_crashes<'a, J: Known>(
         return refuse(envelope, message, seen, reason, problem, capabilities);
     }
 
-    let suspect = history.crashed >= SUSPECT;
+    let is_last = history.crashed + 1 >= crash_limit || history.attempt() >= max_attempts;
+    let suspect = history.crashed >= SUSPECT || (history.crashed > 0 && is_last);
     if suspect && let Suspects::Elsewhere { longest_wait } = rules.suspects {
         let refusal = Refusal::of(&envelope, None);
         let expires_in = job.policy().expires_in;

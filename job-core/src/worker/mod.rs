@@ -53,9 +53,9 @@ pub(crate) use self::report::Counters;
 pub use self::report::Report;
 use self::served::{Pace, Served};
 use self::shutdown::Shutdown;
-#[cfg(all(unix, feature = "supervisor"))]
-pub(crate) use self::shutdown::Signals;
 pub use self::shutdown::WorkerHandle;
+#[cfg(all(unix, feature = "supervisor"))]
+pub(crate) use self::shutdown::{Signals, listen};
 use self::slot::Slot;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
 use crate::decide::{Rules, Suspects};
@@ -146,7 +146,9 @@ impl Worker {
     /// # Errors
     /// As [`run`](Self::run), and if signals cannot be listened for.
     pub async fn run_until_shutdown_signal(self) -> Result<Report, WorkerError> {
-        let _listening = shutdown::listen(self.shutdown.clone()).map_err(WorkerError::Signals)?;
+        let (first, second) = (self.handle(), self.handle());
+        let _listening = shutdown::listen(move || first.shutdown(), move || second.shutdown_now())
+            .map_err(WorkerError::Signals)?;
         self.run().await
     }
 
