@@ -117,7 +117,7 @@ fn suspects_run_in_a_process_of_their_own() {
                 "hand over, or rewrite, give back in up to 16s: crashed=2 given_back=4 settled@5",
             ),
             (
-                "up to a minute",
+                "up to the longest wait",
                 job()
                     .suspects_elsewhere()
                     .crashed(2)
