@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Context;
+use job_azure::{Account, AzureBackend};
 use job_azurite::Azurite;
 use job_core::backend::ReceiveRequest;
 use job_core::{Client, EnqueueErrorKind, PoisonReason, QueueName};
@@ -37,8 +38,9 @@ const SUSPECTS_ALONE: bool = true;
 /// The verdict, and where the history is.
 pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict, PathBuf)> {
     fastrand::seed(seed);
-    let how = options.sabotage.as_deref().unwrap_or("sound");
-    let name = format!("job-chaos-{seed}-{how}-{}", std::process::id());
+    static RUNS: AtomicU64 = AtomicU64::new(1);
+    let (run, how) = (RUNS.fetch_add(1, Relaxed), options.sabotage.as_deref().unwrap_or("sound"));
+    let name = format!("job-chaos-{seed}-{how}-{}-{run}", std::process::id());
     let dir = options.out.clone().unwrap_or_else(std::env::temp_dir).join(name);
     std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
     let path = dir.join("history.jsonl");
@@ -58,7 +60,9 @@ pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict
     });
 
     let azurite = Azurite::start()?;
-    let direct = worker::client(&azurite.connection_string())?;
+    // The harness itself has all the time: the machine may be busy.
+    let account = Account::from_connection_string(&azurite.connection_string())?;
+    let direct = Client::new(AzureBackend::new(account)?);
     let queue = QueueName::new(QUEUE)?;
     direct.backend().create_queue(&queue, &Default::default()).await?;
     let faults = if options.kills_only { 0 } else { options.faults };

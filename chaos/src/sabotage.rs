@@ -13,9 +13,9 @@ use crate::run;
 /// How many runs at a time. Most of a run is waiting.
 const AT_ONCE: usize = 4;
 
-/// How to break them, and what has to be found: one of these invariants at least.
+/// How to break them, if at all, and what has to be found: one of these invariants at least.
 struct Break {
-    name: &'static str,
+    name: Option<&'static str>,
     weather: Weather,
     found: &'static [u8],
 }
@@ -35,30 +35,31 @@ use Weather::{Fair, Foul, Signals};
 
 const BREAKS: &[Break] = &[
     // Those that run longest come first.
-    Break { name: "no-crash-check", weather: Foul, found: &[3] },
-    Break { name: "lost-is-crashed", weather: Foul, found: &[6] },
-    Break { name: "charge-give-backs", weather: Signals, found: &[6] },
-    Break { name: "deaf-to-signals", weather: Signals, found: &[10] },
-    Break { name: "no-renewal", weather: Fair, found: &[0] },
-    Break { name: "delete-first", weather: Fair, found: &[7] },
-    Break { name: "delete-before-copy", weather: Fair, found: &[7] },
-    Break { name: "no-fence", weather: Fair, found: &[3] },
-    Break { name: "copy-twice", weather: Fair, found: &[4] },
-    Break { name: "drop-failed", weather: Fair, found: &[7] },
+    Break { name: Some("no-crash-check"), weather: Foul, found: &[3] },
+    Break { name: Some("lost-is-crashed"), weather: Foul, found: &[6] },
+    Break { name: Some("charge-give-backs"), weather: Signals, found: &[6] },
+    Break { name: Some("deaf-to-signals"), weather: Signals, found: &[10] },
+    Break { name: Some("no-renewal"), weather: Fair, found: &[0, 5] },
+    Break { name: Some("delete-first"), weather: Fair, found: &[7] },
+    Break { name: Some("delete-before-copy"), weather: Fair, found: &[7] },
+    Break { name: Some("no-fence"), weather: Fair, found: &[3] },
+    Break { name: Some("copy-twice"), weather: Fair, found: &[4] },
+    Break { name: None, weather: Signals, found: &[] },
+    Break { name: None, weather: Fair, found: &[] },
+    Break { name: Some("drop-failed"), weather: Fair, found: &[7] },
 ];
 
 /// Breaks workers in each of the ways, and in none; whether the checker told them apart.
 pub(crate) async fn all(options: &Options) -> anyhow::Result<bool> {
     let mut runs = JoinSet::new();
     let mut good = true;
-    let mut waiting = BREAKS.iter().map(Some).chain([None]).rev().collect::<Vec<_>>();
-    println!("{:<20} {:<12} found broken", "workers", "to be found");
+    let mut waiting = BREAKS.iter();
+    println!("{:<20} {:<12} found broken", "break", "to be found");
     loop {
         while runs.len() < AT_ONCE
-            && let Some(how) = waiting.pop()
+            && let Some(how) = waiting.next()
         {
-            let options = how.map_or_else(|| options.clone(), |how| how.options(options));
-            let options = Options { sabotage: how.map(|how| how.name.to_owned()), ..options };
+            let options = how.options(options);
             runs.spawn(async move {
                 let ran = run::run(&options, options.seeds.start).await;
                 (how, ran)
@@ -66,11 +67,14 @@ pub(crate) async fn all(options: &Options) -> anyhow::Result<bool> {
         }
         let Some(ran) = runs.join_next().await else { break };
         let (how, ran) = ran?;
-        let name = how.map_or("not broken", |how| how.name);
+        let name = how.name.unwrap_or(match how.weather {
+            Fair => "none in fair weather",
+            _ => "none",
+        });
         let (verdict, dir) = ran.context(name)?;
         let found: BTreeSet<u8> = verdict.broken.iter().map(|broken| broken.invariant).collect();
-        let wanted = how.map_or(&[][..], |how| how.found);
-        let caught = match how {
+        let wanted = how.found;
+        let caught = match how.name {
             Some(_) => wanted.iter().any(|invariant| found.contains(invariant)),
             None => found.is_empty(),
         };
@@ -90,7 +94,10 @@ impl Break {
     fn options(&self, options: &Options) -> Options {
         let kills = if self.weather == Fair { 0 } else { 3 };
         let faults = if self.weather == Foul { 5 } else { 0 };
-        Options { kills, faults, patience: Duration::from_secs(40), ..options.clone() }
+        // Some never get done; those that are not broken do, in their own time.
+        let patience = self.name.map_or(options.patience, |_| Duration::from_secs(40));
+        let sabotage = self.name.map(str::to_owned);
+        Options { kills, faults, patience, sabotage, ..options.clone() }
     }
 }
 
@@ -101,7 +108,7 @@ mod tests {
     #[test]
     fn every_break_is_tried() {
         let known = job_core::sabotage::Sabotage::ALL.iter().map(|(name, _)| *name);
-        let tried: BTreeSet<_> = BREAKS.iter().map(|how| how.name).collect();
+        let tried: BTreeSet<_> = BREAKS.iter().filter_map(|how| how.name).collect();
         assert_eq!(known.collect::<BTreeSet<_>>(), tried);
     }
 }
