@@ -15,7 +15,7 @@ use tracing::{debug, error, info, warn};
 use super::child::{Event, Exit, Killed, Order, Program};
 use super::handle::SupervisorHandle;
 use super::report::{ProcessState, ProcessStatus, SupervisorError, SupervisorReport, words};
-use super::slot::{Next, Past};
+use super::slot::{Life, Next, Past};
 use super::wire::{Down, SUSPECTS, Suspect, Up};
 use super::{AFTER_GRACE, DEFAULT_GRACE, Settings};
 use crate::Report;
@@ -230,7 +230,8 @@ impl Pool {
             Err(error) => {
                 let exit =
                     Exit { status: Err(format!("it cannot be started: {error}")), killed: None };
-                self.died(at, words(&exit, None), Duration::ZERO, false);
+                let life = Life { lived: Duration::ZERO, served: false, useful: false };
+                self.died(at, words(&exit, None), life);
                 return None;
             }
         };
@@ -424,16 +425,16 @@ impl Pool {
         if place.current.is_some() || asked {
             return;
         }
-        // The process for suspects dies of its jobs; what matters is whether it can be started.
+        // The process for suspects dies of its jobs, so there is no reason to wait.
         let useful = jobs.completed() > 0 || (suspects && serving);
-        self.died(at, text, started.elapsed(), useful);
+        self.died(at, text, Life { lived: started.elapsed(), served: serving, useful });
     }
 
     /// A place is empty that should not be.
-    fn died(&mut self, at: usize, exit: String, lived: Duration, useful: bool) {
+    fn died(&mut self, at: usize, exit: String, life: Life) {
         let now = Instant::now();
         let place = &mut self.places[at];
-        let next = place.past.died(lived, useful, &self.settings.restarts, now);
+        let next = place.past.died(life, &self.settings.restarts, now);
         place.last_exit = Some(exit.clone());
         if self.stopping {
             return;
@@ -441,11 +442,11 @@ impl Pool {
         let suspects = place.name == SUSPECTS;
         match next {
             // It is started when there is something to do, but not before then.
-            Next::StartAt(_) if suspects && useful => {}
+            Next::StartAt(_) if suspects && life.useful => {}
             Next::StartAt(at) if suspects => place.keep_until = Some(at),
             // The others can go on without it, and it is tried for ever: what is wrong may end.
             Next::GiveUp if suspects => {
-                let (deaths, pause) = (place.past.deaths, self.settings.restarts.longest);
+                let (deaths, pause) = (place.past.unserved, self.settings.restarts.longest);
                 place.keep_until = Some(now + pause);
                 error!(
                     deaths,
@@ -457,10 +458,10 @@ impl Pool {
                 place.start_at = Some(at);
             }
             Next::GiveUp => {
-                let deaths = place.past.deaths;
+                let deaths = place.past.unserved;
                 error!(
                     process = place.name,
-                    deaths, exit, "a worker process is in a crash loop; giving up"
+                    deaths, exit, "a worker process does not get to serve; giving up"
                 );
                 self.failure =
                     Some(Failure { process: place.name.clone(), deaths, last_exit: exit });

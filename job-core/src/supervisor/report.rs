@@ -102,10 +102,10 @@ pub enum SupervisorError {
         /// Why.
         source: io::Error,
     },
-    /// A process died again and again, soon after its start.
+    /// A process died again and again before its worker had found its queues.
     #[error(
-        "worker process {process} died {deaths} times in a row without finishing a job; the last \
-         time: {last_exit}; all processes were stopped"
+        "worker process {process} died {deaths} times in a row before it could take a job; the \
+         last time: {last_exit}; all processes were stopped"
     )]
     #[non_exhaustive]
     CrashLoop {

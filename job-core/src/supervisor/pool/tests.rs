@@ -1,4 +1,4 @@
-//! The process for suspects, in a pool whose processes are made up.
+//! A pool whose processes are made up.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -12,7 +12,7 @@ use super::super::wire::line;
 use super::*;
 use crate::QueueName;
 use crate::backend::{MessageId, Receipt, Token};
-use crate::worker::{Handed, Held};
+use crate::worker::{Counters, Handed, Held};
 
 /// What a process is told.
 struct Ears(UnboundedReceiver<Order>);
@@ -216,4 +216,58 @@ async fn the_process_for_suspects_is_replaced_between_two_of_them() {
     assert_eq!(their_ears.heard(), [RETIRE]);
     pool.on(apart, Event::OverMemory(1));
     assert_eq!(pool.report.recycled_for_memory, 1);
+}
+
+/// A process that was started says that it did so much.
+fn works(pool: &mut Pool, id: Id, started: u64, completed: u64) {
+    let counters = Counters::default();
+    counters.started.add(started);
+    counters.completed.add(completed);
+    says(pool, id, Up::Alive(counters.report()));
+}
+
+fn dies_at_its_start(pool: &mut Pool, id: Id) {
+    pool.members.get_mut(&id).unwrap().serving = false;
+    dies(pool, id);
+}
+
+/// After how many seconds it is started again.
+fn pause(pool: &mut Pool) -> Option<u64> {
+    Some((pool.places[0].start_at.take()? - Instant::now()).as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_served_is_started_again_however_often_it_dies() {
+    let (mut pool, mut id, _) = pool();
+    for expected in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+        dies(&mut pool, id);
+        assert_eq!(pause(&mut pool), Some(expected));
+        (id, _) = join(&mut pool, 0);
+    }
+    // It did something, so there is no reason to wait for long.
+    works(&mut pool, id, 1, 1);
+    dies(&mut pool, id);
+    assert_eq!(pause(&mut pool), Some(1));
+    // The limit is 3, and each time that one serves it begins anew.
+    for serves in [false, false, true, false, false] {
+        (id, _) = join(&mut pool, 0);
+        if serves { dies(&mut pool, id) } else { dies_at_its_start(&mut pool, id) }
+        assert!(pause(&mut pool).is_some() && !pool.handle.stop.is_cancelled());
+    }
+    (id, _) = join(&mut pool, 0);
+    dies_at_its_start(&mut pool, id);
+    assert_eq!((pause(&mut pool), pool.handle.stop.is_cancelled()), (None, true));
+    assert_eq!(pool.failure.unwrap().deaths, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_life_is_no_part_of_a_crash_loop() {
+    let (mut pool, id, _) = pool();
+    pool.settings.restarts.limit = 1;
+    works(&mut pool, id, 1, 1);
+    dies(&mut pool, id);
+    assert_eq!((pause(&mut pool), pool.handle.stop.is_cancelled()), (Some(1), false));
+    let (id, _) = join(&mut pool, 0);
+    dies_at_its_start(&mut pool, id);
+    assert_eq!((pause(&mut pool), pool.handle.stop.is_cancelled()), (None, true));
 }
