@@ -53,7 +53,7 @@ struct Place {
     successor: Option<Id>,
     past: Past,
     start_at: Option<Instant>,
-    /// A successor died; the next try is not before then.
+    /// A successor died or could not be started; the next try is not before then.
     keep_until: Option<Instant>,
     started: u64,
     last_exit: Option<String>,
@@ -227,6 +227,19 @@ impl Pool {
         place.start_at = None;
         let started = match self.program.start(&place.name) {
             Ok(started) => started,
+            // The one that there is goes on; it must not be stopped for want of a better one.
+            Err(error) if place.current.is_some() => {
+                let pause = self.settings.restarts.longest;
+                place.keep_until = Some(Instant::now() + pause);
+                warn!(
+                    process = place.name,
+                    %error,
+                    next_try = ?pause,
+                    "a worker process cannot be replaced and goes on: no other can be started; if \
+                     the program's file was moved or removed, restart the supervisor"
+                );
+                return None;
+            }
             Err(error) => {
                 let exit =
                     Exit { status: Err(format!("it cannot be started: {error}")), killed: None };

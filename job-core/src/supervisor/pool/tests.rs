@@ -271,3 +271,21 @@ async fn a_good_life_is_no_part_of_a_crash_loop() {
     dies_at_its_start(&mut pool, id);
     assert_eq!((pause(&mut pool), pool.handle.stop.is_cancelled()), (None, true));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_process_whose_successor_cannot_be_started_goes_on() {
+    let (mut pool, id, mut ears) = pool();
+    for _ in 0..10 {
+        works(&mut pool, id, 100, 100);
+        assert_eq!(pool.places[0].keep_until, Some(Instant::now() + MINUTE));
+        advance(MINUTE - SECOND).await;
+        // Nobody tries before then.
+        let keep_until = pool.places[0].keep_until;
+        works(&mut pool, id, 100, 100);
+        assert_eq!((pool.places[0].keep_until, pool.wake_at()), (keep_until, None));
+        advance(SECOND).await;
+    }
+    assert_eq!((pool.places[0].current, pool.places[0].past.deaths), (Some(id), 0));
+    assert_eq!((ears.heard(), pool.report.recycled_for_jobs), (vec![], 0));
+    assert!(!pool.handle.stop.is_cancelled());
+}
