@@ -137,6 +137,9 @@ impl Supervisor {
 
     /// The most resident memory that a process may have, in bytes, before it is replaced; no limit
     /// by default. It is looked at every two seconds: this is for slow leaks, and no hard limit.
+    /// One that has more before it has lived [well](Self::crash_loop) is kept for the longest pause
+    /// of [`backoff`](Self::backoff) first, with a warning: a limit below what the program needs at
+    /// its start would have it replaced for ever.
     pub fn max_memory(mut self, bytes: u64) -> Self {
         self.settings.limits.memory = Some(bytes);
         self

@@ -53,7 +53,8 @@ struct Place {
     successor: Option<Id>,
     past: Past,
     start_at: Option<Instant>,
-    /// A successor died or could not be started; the next try is not before then.
+    /// It is not replaced before then: a successor died or could not be started, or would be as
+    /// large as it is.
     keep_until: Option<Instant>,
     started: u64,
     last_exit: Option<String>,
@@ -71,6 +72,8 @@ struct Member {
     /// It was asked to end.
     ending: bool,
     grace: Option<Duration>,
+    /// It was over its limit of memory soon after its start.
+    too_large: bool,
     jobs: Report,
     /// What it said when it ended.
     ended: Option<Option<String>>,
@@ -275,6 +278,7 @@ impl Pool {
                 serving: false,
                 ending: false,
                 grace: None,
+                too_large: false,
                 jobs: Report::default(),
                 ended: None,
             },
@@ -287,6 +291,9 @@ impl Pool {
             Event::Said(said) => self.hear(id, said),
             Event::OverMemory(resident) => {
                 let limit = self.settings.limits.memory;
+                if self.too_large_at_once(id, resident) {
+                    return;
+                }
                 if self.recycle(id) {
                     self.report.recycled_for_memory += 1;
                     info!(
@@ -297,6 +304,29 @@ impl Pool {
             }
             Event::Exited(exit) => self.exited(id, exit),
         }
+    }
+
+    /// A process over its limit so soon would have successors that are so, too, one after the
+    /// other: it is kept for a while, and somebody is told.
+    fn too_large_at_once(&mut self, id: Id, resident: u64) -> bool {
+        let Settings { limits, restarts, .. } = self.settings;
+        let Some(member) = self.members.get_mut(&id) else { return false };
+        let place = &mut self.places[member.place];
+        if member.too_large || member.started.elapsed() >= restarts.well || place.name == SUSPECTS {
+            return false;
+        }
+        member.too_large = true;
+        place.keep_until = Some(Instant::now() + restarts.longest);
+        warn!(
+            process = place.name,
+            pid = member.pid,
+            resident,
+            limit = limits.memory,
+            kept = ?restarts.longest,
+            "a worker process has more memory than its limit soon after its start, and so will its \
+             successor: the limit is below what the program needs; raise `max_memory`"
+        );
+        true
     }
 
     fn hear(&mut self, id: Id, said: Up) {

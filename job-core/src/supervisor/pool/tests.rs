@@ -57,6 +57,7 @@ fn join(pool: &mut Pool, place: usize) -> (Id, Ears) {
         serving: true,
         ending: false,
         grace: None,
+        too_large: false,
         jobs: Report::default(),
         ended: None,
     };
@@ -288,4 +289,21 @@ async fn a_process_whose_successor_cannot_be_started_goes_on() {
     assert_eq!((pool.places[0].current, pool.places[0].past.deaths), (Some(id), 0));
     assert_eq!((ears.heard(), pool.report.recycled_for_jobs), (vec![], 0));
     assert!(!pool.handle.stop.is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_too_large_soon_after_its_start_is_kept_for_a_while() {
+    let (mut pool, id, _) = pool();
+    // It can be started, and ends with its stdin.
+    pool.program = Program::at("/bin/sh");
+    pool.on(id, Event::OverMemory(1));
+    assert_eq!((pool.places[0].successor, pool.report.recycled_for_memory), (None, 0));
+    assert_eq!(pool.places[0].keep_until, Some(Instant::now() + MINUTE));
+    advance(MINUTE - SECOND).await;
+    pool.on(id, Event::OverMemory(1));
+    assert_eq!((pool.places[0].successor, pool.report.recycled_for_memory), (None, 0));
+    advance(SECOND).await;
+    pool.on(id, Event::OverMemory(1));
+    assert!(pool.places[0].successor.is_some());
+    assert_eq!(pool.report.recycled_for_memory, 1);
 }
