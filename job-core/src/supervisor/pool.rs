@@ -596,12 +596,13 @@ impl Pool {
 
     /// Tells how the processes are.
     fn publish(&self) {
-        let (suspects, others) = match self.places.split_last() {
-            Some((suspects, others)) => (suspects, others),
-            None => return,
-        };
-        let shown = others.iter().chain((suspects.started > 0).then_some(suspects));
-        let states: Vec<_> = shown.map(|place| self.status(place)).collect();
+        let mut jobs: Vec<_> = self.places.iter().map(|place| place.jobs).collect();
+        for member in self.members.values() {
+            jobs[member.place] = jobs[member.place] + member.jobs;
+        }
+        let places = self.places.iter().zip(jobs);
+        let shown = places.filter(|(place, _)| place.name != SUSPECTS || place.started > 0);
+        let states: Vec<_> = shown.map(|(place, jobs)| self.status(place, jobs)).collect();
         self.handle.states.send_if_modified(|before| {
             let changed = *before != states;
             if changed {
@@ -611,10 +612,8 @@ impl Pool {
         });
     }
 
-    fn status(&self, place: &Place) -> ProcessStatus {
+    fn status(&self, place: &Place, jobs: Report) -> ProcessStatus {
         let current = place.current.and_then(|id| self.members.get(&id));
-        let at = self.places.iter().position(|it| it.name == place.name);
-        let own = self.members.values().filter(|member| Some(member.place) == at);
         let state = match current {
             Some(member) if member.ending => ProcessState::Draining,
             Some(_) if place.successor.is_some() => ProcessState::Recycling,
@@ -629,7 +628,7 @@ impl Pool {
             pid: current.and_then(|member| member.pid),
             restarts: place.started.saturating_sub(1),
             last_exit: place.last_exit.clone(),
-            jobs: own.fold(place.jobs, |sum, member| sum + member.jobs),
+            jobs,
         }
     }
 }

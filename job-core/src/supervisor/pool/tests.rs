@@ -252,7 +252,11 @@ async fn who_has_served_is_started_again_however_often_it_dies() {
     // The limit is 3, and each time that one serves it begins anew.
     for serves in [false, false, true, false, false] {
         (id, _) = join(&mut pool, 0);
-        if serves { dies(&mut pool, id) } else { dies_at_its_start(&mut pool, id) }
+        if serves {
+            dies(&mut pool, id)
+        } else {
+            dies_at_its_start(&mut pool, id)
+        }
         assert!(pause(&mut pool).is_some() && !pool.handle.stop.is_cancelled());
     }
     (id, _) = join(&mut pool, 0);
