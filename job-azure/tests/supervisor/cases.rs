@@ -174,6 +174,7 @@ fn a_process_is_replaced_after_so_many_jobs() {
     for n in 6..9 {
         assert_ne!(running.done(&format!("ok-{n}")).pid, old.pid);
     }
+    running.says(&format!("retired 1 Draining {} 1", old.pid));
     bench.enqueue(["nap-a"]);
     running.done("nap-a");
     bench.open("gate-a");

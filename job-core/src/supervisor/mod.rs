@@ -45,8 +45,9 @@
 //!   or stuck, is killed and started again.
 //! - **Recycling.** A process that has [too much memory](Supervisor::max_memory) or
 //!   [enough jobs](Supervisor::max_jobs) behind it is replaced: once its successor has found its
-//!   queues, it takes no more jobs, finishes those it has, however long they take, and ends. Where
-//!   no successor can be started, it goes on.
+//!   queues, it takes no more jobs, finishes those it has, however long they take, and ends. The
+//!   [handle](SupervisorHandle::processes) shows it until then, and a warning every ten minutes says
+//!   that it is still there. Where no successor can be started, nothing changes.
 //! - **Suspects.** A job of which two starts on record ended with the process going away, or one if
 //!   there may not be another, is not run beside others again: it is handed over to a process of its
 //!   own, started when needed, one such job at a time. Others are given back meanwhile, not charged.

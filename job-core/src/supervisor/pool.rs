@@ -24,6 +24,9 @@ use crate::worker::Signals;
 /// The process for suspects ends when it had nothing to do for so long.
 const SUSPECTS_IDLE: Duration = Duration::from_secs(60);
 
+/// How often to say that a process that was replaced finishes its jobs still: no time ends that.
+const REMIND: Duration = Duration::from_secs(600);
+
 type Id = u64;
 
 /// All processes of a supervisor.
@@ -71,6 +74,8 @@ struct Member {
     serving: bool,
     /// It was asked to end.
     ending: bool,
+    /// When to say that it finishes its jobs still.
+    remind_at: Option<Instant>,
     grace: Option<Duration>,
     /// It was over its limit of memory soon after its start.
     too_large: bool,
@@ -117,14 +122,16 @@ impl Member {
     /// Within its grace time, and then by force.
     fn drain(&mut self, now: Instant) {
         self.ending = true;
+        self.remind_at = None;
         self.tell(Down::Drain);
         let grace = self.grace.unwrap_or(DEFAULT_GRACE);
         let _ = self.orders.send(Order::KillAt(now + grace + AFTER_GRACE));
     }
 
     /// When its jobs are done, however long they take: none is given back.
-    fn retire(&mut self) {
+    fn retire(&mut self, now: Instant) {
         self.ending = true;
+        self.remind_at = Some(now + REMIND);
         self.tell(Down::Retire);
     }
 }
@@ -277,6 +284,7 @@ impl Pool {
                 started: Instant::now(),
                 serving: false,
                 ending: false,
+                remind_at: None,
                 grace: None,
                 too_large: false,
                 jobs: Report::default(),
@@ -389,7 +397,7 @@ impl Pool {
         let before = place.current.replace(id);
         if let Some(before) = before.and_then(|id| self.members.get_mut(&id)) {
             debug!(process = place.name, pid = before.pid, "a worker process is succeeded");
-            before.retire();
+            before.retire(Instant::now());
         }
     }
 
@@ -405,7 +413,7 @@ impl Pool {
             // It is started again when it is needed.
             let idle = self.desk.claim.is_none();
             if idle {
-                member.retire();
+                member.retire(now);
             }
             return idle;
         }
@@ -575,7 +583,8 @@ impl Pool {
     fn wake_at(&self) -> Option<Instant> {
         let starts = self.places.iter().filter_map(|place| place.start_at);
         let idle = self.desk.idle_since.map(|since| since + SUSPECTS_IDLE);
-        starts.chain(idle).min()
+        let reminders = self.members.values().filter_map(|member| member.remind_at);
+        starts.chain(idle).chain(reminders).min()
     }
 
     fn on_time(&mut self) {
@@ -585,24 +594,56 @@ impl Pool {
                 self.start(at);
             }
         }
+        for member in self.members.values_mut() {
+            if member.remind_at.is_some_and(|at| at <= now) {
+                member.remind_at = Some(now + REMIND);
+                warn!(
+                    process = self.places[member.place].name,
+                    pid = member.pid,
+                    lives = ?member.started.elapsed(),
+                    "a worker process that is to end has not finished its jobs yet; if one of them \
+                     never ends, give it a timeout, and kill the process"
+                );
+            }
+        }
         if self.desk.idle_since.is_some_and(|since| since + SUSPECTS_IDLE <= now) {
             self.desk.idle_since = None;
             let current = self.places.last().and_then(|place| place.current);
             if let Some(member) = current.and_then(|id| self.members.get_mut(&id)) {
-                member.retire();
+                member.retire(now);
             }
         }
     }
 
     /// Tells how the processes are.
     fn publish(&self) {
-        let mut jobs: Vec<_> = self.places.iter().map(|place| place.jobs).collect();
-        for member in self.members.values() {
-            jobs[member.place] = jobs[member.place] + member.jobs;
+        // Of each place: what was done there, and who is there beside the current one.
+        let mut there: Vec<_> = self.places.iter().map(|place| (place.jobs, Vec::new())).collect();
+        for (id, member) in &self.members {
+            let place = &self.places[member.place];
+            let (jobs, retired) = &mut there[member.place];
+            *jobs = *jobs + member.jobs;
+            if ![place.current, place.successor].contains(&Some(*id)) {
+                retired.push(member.pid);
+            }
         }
-        let places = self.places.iter().zip(jobs);
-        let shown = places.filter(|(place, _)| place.name != SUSPECTS || place.started > 0);
-        let states: Vec<_> = shown.map(|(place, jobs)| self.status(place, jobs)).collect();
+        let mut states = Vec::new();
+        for (place, (jobs, retired)) in self.places.iter().zip(there) {
+            if place.name == SUSPECTS && place.started == 0 {
+                continue;
+            }
+            let status = self.status(place, jobs);
+            // What it did is in its successor's.
+            let retired = retired.into_iter().map(|pid| ProcessStatus {
+                state: ProcessState::Draining,
+                pid,
+                jobs: Report::default(),
+                ..status.clone()
+            });
+            let retired: Vec<_> = retired.collect();
+            states.push(status);
+            states.extend(retired);
+        }
         self.handle.states.send_if_modified(|before| {
             let changed = *before != states;
             if changed {

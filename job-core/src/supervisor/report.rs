@@ -65,7 +65,8 @@ pub struct ProcessStatus {
     pub restarts: u64,
     /// How the last one ended, in words.
     pub last_exit: Option<String>,
-    /// What its workers did so far, all lives taken together.
+    /// What its workers did so far, all lives taken together. Of one that was replaced it is in its
+    /// successor's, and nothing here.
     pub jobs: Report,
 }
 
@@ -79,7 +80,7 @@ pub enum ProcessState {
     Running,
     /// It is being replaced: its successor starts.
     Recycling,
-    /// It finishes its jobs and ends.
+    /// It finishes its jobs and ends, beside its successor if it was replaced.
     Draining,
     /// It died, and is started again in a while.
     BackingOff,

@@ -56,6 +56,7 @@ fn join(pool: &mut Pool, place: usize) -> (Id, Ears) {
         started: Instant::now(),
         serving: true,
         ending: false,
+        remind_at: None,
         grace: None,
         too_large: false,
         jobs: Report::default(),
@@ -310,4 +311,39 @@ async fn a_process_that_is_too_large_soon_after_its_start_is_kept_for_a_while() 
     pool.on(id, Event::OverMemory(1));
     assert!(pool.places[0].successor.is_some());
     assert_eq!(pool.report.recycled_for_memory, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_retired_is_shown_until_it_is_gone() {
+    let (mut pool, before, _) = pool();
+    pool.members.get_mut(&before).unwrap().pid = Some(11);
+    works(&mut pool, before, 2, 1);
+    let (after, _) = join(&mut pool, 0);
+    pool.members.get_mut(&after).unwrap().pid = Some(12);
+    works(&mut pool, after, 1, 1);
+    pool.places[0].current = Some(before);
+    pool.places[0].successor = Some(after);
+    let shown = |pool: &Pool| {
+        pool.publish();
+        let shown = |it: ProcessStatus| {
+            (it.process, it.state, it.pid.unwrap(), it.jobs.started(), it.jobs.completed())
+        };
+        pool.handle.processes().into_iter().map(shown).collect::<Vec<_>>()
+    };
+    let one = || "1".to_owned();
+    assert_eq!(shown(&pool), [(one(), ProcessState::Recycling, 11, 3, 2)]);
+    says(&mut pool, after, Up::Serving { grace_millis: 1 });
+    assert_eq!(
+        shown(&pool),
+        [(one(), ProcessState::Running, 12, 3, 2), (one(), ProcessState::Draining, 11, 0, 0)]
+    );
+    // Now and then somebody is told.
+    for _ in 0..3 {
+        assert_eq!(pool.wake_at(), Some(Instant::now() + 10 * MINUTE));
+        advance(10 * MINUTE).await;
+        pool.on_time();
+    }
+    ends(&mut pool, before);
+    assert_eq!(pool.wake_at(), None);
+    assert_eq!(shown(&pool), [(one(), ProcessState::Running, 12, 3, 2)]);
 }
