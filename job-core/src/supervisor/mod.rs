@@ -43,6 +43,8 @@
 //! - **Signs of life** come every second from a thread of their own, so a handler that blocks the
 //!   runtime does not count as dead. Who gives none for [30 s](Supervisor::silence), being stopped
 //!   or stuck, is killed and started again.
+//! - **What a process has started**, such as an encoder, is in its process group unless it left it,
+//!   and is killed with it when the supervisor kills it. When it ends otherwise, that is its own.
 //! - **Recycling.** A process that has [too much memory](Supervisor::max_memory) or
 //!   [enough jobs](Supervisor::max_jobs) behind it is replaced: once its successor has found its
 //!   queues, it takes no more jobs, finishes those it has, however long they take, and ends. The
