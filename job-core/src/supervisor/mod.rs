@@ -37,7 +37,7 @@
 //!   wrong, say, or its backend cannot be reached. Then the others are stopped, and `run` returns
 //!   the error. What ends it after that point, such as a job, is never a reason to give up.
 //! - **Shutdown.** SIGTERM, ctrl-c or a [handle](Supervisor::handle) reaches all processes, whose
-//!   workers have their grace time. A second one skips it. What is not gone 2 s later is killed.
+//!   workers have their grace time. A second signal skips it. What is not gone 2 s later is killed.
 //!   SIGTERM to one process ends that one in good order; it is started again. A supervisor that is
 //!   killed is noticed by its processes, which end as by SIGTERM.
 //! - **Signs of life** come every second from a thread of their own, so a handler that blocks the

@@ -43,6 +43,7 @@ pub(super) struct Pool {
     events: UnboundedReceiver<(Id, Event)>,
     tasks: JoinSet<()>,
     stopping: bool,
+    signalled: bool,
     report: SupervisorReport,
     failure: Option<Failure>,
 }
@@ -153,6 +154,7 @@ impl Pool {
             events,
             tasks: JoinSet::new(),
             stopping: false,
+            signalled: false,
             report: SupervisorReport::default(),
             failure: None,
         }
@@ -183,14 +185,7 @@ impl Pool {
                     hurried = true;
                     self.hurry();
                 }
-                () = signals.next() => {
-                    if stop.is_cancelled() {
-                        skip.cancel();
-                    } else {
-                        info!("shutting down; a second signal skips the grace time");
-                        stop.cancel();
-                    }
-                }
+                () = signals.next() => self.signal(),
                 Some((id, event)) = self.events.recv() => self.on(id, event),
                 () = wake => self.on_time(),
             }
@@ -207,6 +202,18 @@ impl Pool {
                 last_exit,
                 report: Box::new(report),
             }),
+        }
+    }
+
+    /// SIGTERM or ctrl-c. Only a second one is in a hurry: whoever sends the first need not know that
+    /// a handle or a crash loop has stopped the supervisor already.
+    fn signal(&mut self) {
+        if self.signalled {
+            self.handle.now.cancel();
+        } else {
+            self.signalled = true;
+            info!("shutting down; a second signal skips the grace time");
+            self.handle.stop.cancel();
         }
     }
 

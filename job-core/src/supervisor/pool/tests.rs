@@ -347,3 +347,19 @@ async fn who_is_retired_is_shown_until_it_is_gone() {
     assert_eq!(pool.wake_at(), None);
     assert_eq!(shown(&pool), [(one(), ProcessState::Running, 12, 3, 2)]);
 }
+
+#[tokio::test]
+async fn the_first_signal_leaves_the_grace_time_whoever_has_stopped_it() {
+    for stopped in [false, true] {
+        let (mut pool, ..) = pool();
+        if stopped {
+            pool.handle.shutdown();
+            pool.stop();
+        }
+        pool.signal();
+        let SupervisorHandle { stop, now, .. } = pool.handle.clone();
+        assert!(stop.is_cancelled() && !now.is_cancelled());
+        pool.signal();
+        assert!(now.is_cancelled());
+    }
+}
