@@ -89,7 +89,9 @@ pub enum ProcessState {
 }
 
 /// Why a supervisor ended that was not asked to.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` is what it says, its sources included: that is what a `main` prints that returns it.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SupervisorError {
     /// A setting makes no sense.
@@ -119,6 +121,12 @@ pub enum SupervisorError {
         /// What was done before, and until the others had ended.
         report: Box<SupervisorReport>,
     },
+}
+
+impl fmt::Debug for SupervisorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&super::chain(self))
+    }
 }
 
 /// How a process ended, in words.
@@ -155,5 +163,24 @@ fn name(signal: i32) -> &'static str {
         11 => " (SIGSEGV)",
         15 => " (SIGTERM)",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `main` prints it that returns it.
+    #[test]
+    fn debug_of_an_error_is_what_it_says() {
+        let error = SupervisorError::CrashLoop {
+            process: "1".to_owned(),
+            deaths: 5,
+            last_exit: "exit status 1: the database is not there".to_owned(),
+            report: Box::default(),
+        };
+        assert_eq!(format!("{error:?}"), error.to_string());
+        let error = super::super::system("listen for signals")(io::Error::other("no room"));
+        assert_eq!(format!("{error:?}"), "cannot listen for signals: no room");
     }
 }
