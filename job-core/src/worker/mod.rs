@@ -169,7 +169,8 @@ impl Worker {
 
         let home = plan.home.clone();
         if let Some(home) = &home {
-            home.serving(grace, &counters);
+            let names: Vec<_> = plan.queues.iter().map(|queue| queue.name.clone()).collect();
+            home.serving(&names, grace, &counters);
         }
         let backend = Arc::clone(plan.shared.client.backend());
         // It ends with this future, however that ends, as do the tasks.

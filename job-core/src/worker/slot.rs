@@ -253,7 +253,12 @@ impl Run<'_> {
         let verbatim = &message.body;
         let rng = &mut self.slot.rng;
         let settlement = match &ran {
-            Ran::LeaseLost => return self.forget().await,
+            Ran::LeaseLost => {
+                if marked {
+                    served.survived().remember(seen.message_id, seen.count);
+                }
+                return self.forget().await;
+            }
             Ran::Outcome(outcome) => {
                 decide::decide(envelope, verbatim, seen, outcome, job.policy, capabilities, rng)
             }
