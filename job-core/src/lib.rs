@@ -121,9 +121,9 @@ pub use self::schedule::{Backoff, InvalidBackoff, Jitter};
 #[cfg(all(unix, feature = "supervisor"))]
 pub use self::supervisor::Supervisor;
 pub use self::worker::{
-    BuildError, ConfigError, Description, JobDescription, Queue, QueueConfig, QueueDescription,
-    RateLimit, Report, Worker, WorkerBuilder, WorkerConfig, WorkerDescription, WorkerError,
-    WorkerHandle,
+    BuildError, ConfigError, Description, JobDescription, Perform, PerformError, Queue,
+    QueueConfig, QueueDescription, RateLimit, Report, Worker, WorkerBuilder, WorkerConfig,
+    WorkerDescription, WorkerError, WorkerHandle,
 };
 #[cfg(feature = "macros")]
 pub use job_macros::{Job, JobError, handler, job};
