@@ -46,5 +46,6 @@ mod clock;
 mod limits;
 mod queue;
 mod shared;
+pub mod testing;
 
 pub use self::backend::MemoryBackend;

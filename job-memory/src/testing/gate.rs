@@ -1,0 +1,88 @@
+//! The worker receives only when the kit lets it: one message of one queue at a time.
+//!
+//! Each queue is served by one slot. While that has nothing to do it waits at the gate, and has
+//! settled all it had; so when it is back at the gate, whatever was let through is over.
+
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use job_core::QueueName;
+use tokio::sync::Notify;
+
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    state: Mutex<State>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The queues whose slots wait.
+    waiting: BTreeSet<QueueName>,
+    /// Who may receive once.
+    open: Option<QueueName>,
+}
+
+impl Gate {
+    /// Lets one receive of that queue through, and waits until all that came of it is over.
+    pub(super) async fn pass(&self, queue: &QueueName) {
+        self.until(|state| state.waiting.contains(queue)).await;
+        self.state().open = Some(queue.clone());
+        self.changed.notify_waiters();
+        self.until(|state| state.open.is_none() && state.waiting.contains(queue)).await;
+    }
+
+    /// Waits at the gate until it is open for that queue.
+    pub(super) async fn wait(&self, queue: &QueueName) {
+        let _waiting = Waiting::new(self, queue);
+        self.until(|state| state.open.as_ref() == Some(queue)).await;
+    }
+
+    /// Whether that queue may receive now.
+    pub(super) fn is_open(&self, queue: &QueueName) -> bool {
+        self.state().open.as_ref() == Some(queue)
+    }
+
+    /// The one receive was made, or the worker is gone.
+    pub(super) fn close(&self) {
+        self.state().open = None;
+        self.changed.notify_waiters();
+    }
+
+    async fn until(&self, so: impl Fn(&State) -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            let mut changed = std::pin::pin!(changed);
+            // Enlisted before looking, or a change in between would be missed.
+            changed.as_mut().enable();
+            if so(&self.state()) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A slot that waits, until it is dropped.
+struct Waiting<'a> {
+    gate: &'a Gate,
+    queue: &'a QueueName,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(gate: &'a Gate, queue: &'a QueueName) -> Self {
+        gate.state().waiting.insert(queue.clone());
+        gate.changed.notify_waiters();
+        Self { gate, queue }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.gate.state().waiting.remove(self.queue);
+    }
+}
