@@ -21,7 +21,9 @@ pub(super) enum Fate {
 pub(super) async fn run(stage: &Arc<Stage>, queue: &QueueName, message: &Outgoing) -> Fate {
     let later = Fate::Queue(message.delay);
     let Some(worker) = stage.inline_worker() else { return later };
-    if !message.delay.is_zero() || !stage.served().contains(queue) {
+    // A queue that is not there yet is made by the client, as ever: something may go to it later.
+    let is_due = message.delay.is_zero() && stage.served().contains(queue);
+    if !is_due || !stage.is_created(queue) {
         return later;
     }
     let failed = |error: BoxError| {

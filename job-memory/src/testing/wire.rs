@@ -140,6 +140,8 @@ impl Wire {
     pub(super) fn shown_args(&self) -> String {
         const MOST: usize = 400;
         let line = match serde_json::from_str::<Value>(&self.args) {
+            // As it was sent, with its fields in their order.
+            Ok(_) if !self.args.contains('\n') => self.args.clone(),
             Ok(json) => json.to_string(),
             Err(_) => format!("{:?}", self.args),
         };
