@@ -34,17 +34,10 @@ impl TestBackend {
             Fate::Queue(delay) => delay,
         };
         let message = &message.clone().delay(delay);
-        let inward = stage.inward(queue);
-        let wire = Wire::read(&message.body);
-        let twice = wire.name.as_deref().is_some_and(|name| {
-            !queue.is_poison() && stage.faults().job(name, &[Kind::Duplicate]).is_some()
-        });
-        let mut sent = Err(ErrorKind::Other.into());
-        for _ in 0..=usize::from(twice) {
-            sent = stage.inner.send(&inward, std::slice::from_ref(message)).await.remove(0);
-            if let Ok(id) = &sent {
-                stage.book().sent(queue, id.clone(), &message.body, message.delay, stage.now());
-            }
+        let sent = self.store(queue, message).await;
+        let name = Wire::read(&message.body).name.filter(|_| sent.is_ok() && !queue.is_poison());
+        if name.is_some_and(|name| stage.faults().job(&name, &[Kind::Duplicate]).is_some()) {
+            let _ = self.store(queue, message).await;
         }
         if sent.is_ok()
             && let Some(step) = &mut *stage.step()
@@ -52,6 +45,14 @@ impl TestBackend {
             step.sent(queue, &message.body, message.delay);
         }
         sent
+    }
+
+    async fn store(&self, queue: &QueueName, message: &Outgoing) -> ItemResult<MessageId> {
+        let Self(stage) = self;
+        let messages = std::slice::from_ref(message);
+        let id = stage.inner.send(&stage.inward(queue), messages).await.remove(0)?;
+        stage.book().sent(queue, id.clone(), &message.body, message.delay, stage.now());
+        Ok(id)
     }
 
     /// One receive that the gate lets through.
