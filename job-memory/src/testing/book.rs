@@ -13,8 +13,10 @@ use job_core::backend::MessageId;
 use super::wire::Wire;
 
 /// The messages of all queues, in the order in which they were sent.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Book {
+    /// What the service rounds delays and leases up to.
+    grain: Duration,
     entries: BTreeMap<u64, Entry>,
     by_message: HashMap<(QueueName, MessageId), u64>,
     /// What was finished and is on no queue any more.
@@ -44,6 +46,11 @@ pub(super) struct Past {
 }
 
 impl Book {
+    pub(super) fn new(grain: Duration) -> Self {
+        let (entries, by_message, past, sent) = Default::default();
+        Self { grain, entries, by_message, past, sent }
+    }
+
     /// A message was sent.
     pub(super) fn sent(
         &mut self,
@@ -58,7 +65,7 @@ impl Book {
         let whole = delay + Duration::from_millis(wire.delay_left);
         let (queue, held) = (queue.clone(), false);
         self.by_message.insert((queue.clone(), message), self.sent);
-        let entry = Entry { queue, wire, delay: whole, due: now + delay, held };
+        let entry = Entry { queue, wire, delay: whole, due: now + self.kept(delay), held };
         self.entries.insert(self.sent, entry);
     }
 
@@ -70,6 +77,7 @@ impl Book {
         lease: Duration,
         now: SystemTime,
     ) {
+        let lease = self.kept(lease);
         if let Some(entry) = self.entry(queue, message) {
             entry.held = true;
             entry.due = now + lease;
@@ -84,10 +92,11 @@ impl Book {
         delay: Duration,
         now: SystemTime,
     ) {
+        let kept = self.kept(delay);
         if let Some(entry) = self.entry(queue, message) {
             entry.held = false;
             entry.delay = delay + Duration::from_millis(entry.wire.delay_left);
-            entry.due = now + delay;
+            entry.due = now + kept;
         }
     }
 
@@ -166,6 +175,13 @@ impl Book {
         self.sent
     }
 
+    /// A delay or lease as the service keeps it.
+    fn kept(&self, span: Duration) -> Duration {
+        let grain = self.grain.as_nanos().max(1);
+        let kept = span.as_nanos().div_ceil(grain).saturating_mul(grain);
+        u64::try_from(kept).map_or(span, Duration::from_nanos)
+    }
+
     fn entry(&mut self, queue: &QueueName, message: &MessageId) -> Option<&mut Entry> {
         let number = self.by_message.get(&(queue.clone(), message.clone()))?;
         self.entries.get_mut(number)
@@ -189,7 +205,7 @@ mod tests {
     }
 
     fn book() -> (Book, BTreeSet<QueueName>, SystemTime) {
-        let (mut book, now) = (Book::default(), SystemTime::UNIX_EPOCH);
+        let (mut book, now) = (Book::new(SECOND), SystemTime::UNIX_EPOCH);
         for (number, queue, delay) in [(1, "mail", 5), (2, "mail", 0), (3, "pay", 0)] {
             book.sent(&name(queue), number.into(), &"{}".into(), delay * SECOND, now);
         }
@@ -207,6 +223,16 @@ mod tests {
         assert_eq!(book.due(&both, now, false), None);
         assert_eq!(book.next_due(&both), Some(now + 5 * SECOND));
         assert_eq!(book.past().count(), 1);
+    }
+
+    #[test]
+    fn what_the_service_rounds_up_is_rounded_up_here() {
+        let (mut book, both, now) = book();
+        book.sent(&name("pay"), 4.into(), &"{}".into(), SECOND / 2, now);
+        book.put_off(&name("pay"), &3.into(), SECOND / 3, now);
+        book.gone(&name("mail"), &2.into(), None);
+        assert_eq!(book.next_due(&both), Some(now + SECOND));
+        assert_eq!(book.entries().last().map(|entry| entry.delay), Some(SECOND / 2));
     }
 
     #[test]

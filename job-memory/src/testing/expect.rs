@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::marker::PhantomData;
-use std::ops::{Range, RangeFrom, RangeInclusive, RangeTo};
+use std::ops::{Range, RangeFrom, RangeInclusive, RangeTo, RangeToInclusive};
 use std::time::{Duration, SystemTime};
 
 use job_core::duration::to_text;
@@ -283,6 +283,12 @@ impl From<RangeFrom<Duration>> for Span {
 impl From<RangeTo<Duration>> for Span {
     fn from(range: RangeTo<Duration>) -> Self {
         (Duration::ZERO..range.end).into()
+    }
+}
+
+impl From<RangeToInclusive<Duration>> for Span {
+    fn from(range: RangeToInclusive<Duration>) -> Self {
+        (Duration::ZERO..=range.end).into()
     }
 }
 

@@ -55,12 +55,13 @@ impl Stage {
     }
 
     fn new(inner: Arc<dyn Backend>, memory: Option<MemoryBackend>, prefix: String) -> Self {
+        let book = Mutex::new(Book::new(inner.capabilities().granularity));
         Self {
             inner,
             memory,
             prefix,
             gate: Gate::default(),
-            book: Mutex::default(),
+            book,
             faults: Mutex::default(),
             step: Mutex::default(),
             last_failure: Mutex::default(),
