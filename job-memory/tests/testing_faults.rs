@@ -352,7 +352,9 @@ async fn faults_on_another_backend_that_can_do_less() {
     let log = Arc::new(Log::default());
     let jobs = TestJobs::builder()
         .data_arc(Arc::clone(&log))
-        .worker(|worker| worker.queue(Queue::new("work").lease(SECOND / 5)).queue(Queue::new("other")))
+        .worker(|worker| {
+            worker.queue(Queue::new("work").lease(SECOND / 5)).queue(Queue::new("other"))
+        })
         .backend(MemoryBackend::with_capabilities(poor))
         .real_clock()
         .build();

@@ -250,6 +250,29 @@ async fn delays_of_weeks_are_one_step() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_moment_is_a_moment_of_the_queues() {
+    let (jobs, _log) = set_up();
+    jobs.advance(DAY).await;
+    jobs.enqueue(Charge { order: 1 }).at(jobs.now() + HOUR).await.unwrap();
+    assert_enqueued!(jobs, Charge, delay = HOUR);
+    assert_eq!(jobs.advance_to_next().await, Some(HOUR));
+    assert_eq!(jobs.drain().await.completed(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_is_dropped_is_a_crash_and_the_next_one_goes_on() {
+    let (jobs, log) = set_up();
+    enqueue(&jobs, "slow").await;
+    jobs.enqueue(Charge { order: 1 }).await.unwrap();
+    let cut = tokio::time::timeout(3 * SECOND, jobs.drain()).await;
+    assert!(cut.is_err());
+    let report = jobs.drain().await;
+    assert_eq!(report.to_string(), "1 completed\n  charge, attempt 1: completed");
+    assert_eq!(jobs.drain_all().await.completed(), 1);
+    assert_eq!(lines(&log), ["slow 1", "charge 1", "slow 1"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_job_without_its_data_is_found_when_it_is_due() {
     let (jobs, _log) = set_up();
     jobs.enqueue(Lonely).delay(MINUTE).await.unwrap();
@@ -274,6 +297,9 @@ async fn what_nobody_serves_is_told_and_left_alone() {
         "nothing was due\n  2 due on queue `elsewhere`, which this worker does not serve"
     );
     assert_enqueued!(jobs, Elsewhere { n: 2 });
+    let report = jobs.drain().await;
+    let unserved: Vec<_> = report.unserved().map(|(name, n)| (name.as_str(), n)).collect();
+    assert_eq!(unserved, [("elsewhere", 2)]);
     // On a queue that is served, a job that nobody knows is put back.
     jobs.enqueue(Elsewhere { n: 4 }).queue("bank").await.unwrap();
     let report = jobs.drain().await;
@@ -440,6 +466,36 @@ async fn on_the_real_clock_the_time_of_the_queues_can_be_put_forward() {
     assert_eq!(jobs.drain_all().await.completed(), 1);
     assert_eq!(lines(&log), ["charge 2", "charge 2"]);
     assert!(start.elapsed() < 5 * SECOND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn on_many_threads() {
+    let log = Arc::new(Log::default());
+    let jobs = TestJobs::builder().data_arc(Arc::clone(&log)).real_clock().build();
+    for n in 0..50 {
+        jobs.enqueue(Charge { order: n }).await.unwrap();
+        enqueue(&jobs, "flaky").await;
+    }
+    for _ in 0..5 {
+        jobs.kill_mid_run::<Charge>();
+        jobs.kill_before_settle::<Act>();
+        jobs.lose_lease::<Charge>();
+    }
+    let report = jobs.drain_all().await;
+    assert_eq!((report.completed(), report.lost(), report.retried()), (100, 15, 100), "{report}");
+    assert_eq!(lines(&log).len(), 50 + 150 + 15);
+}
+
+#[tokio::test]
+async fn delays_shorter_than_the_queues_can_tell_apart() {
+    let log = Arc::new(Log::default());
+    let jobs = TestJobs::builder().data_arc(log).real_clock().build();
+    for micros in [2_414_300, 1, 999_999] {
+        let delay = std::time::Duration::from_micros(micros);
+        jobs.enqueue(Charge { order: 1 }).delay(delay).await.unwrap();
+        jobs.advance_to_next().await;
+        assert_eq!(jobs.drain().await.completed(), 1);
+    }
 }
 
 /// A socket that is slow for real: under a paused clock the time limit would come first.

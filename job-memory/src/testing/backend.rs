@@ -11,7 +11,7 @@ use job_core::backend::{
     Backend, BackendError, Batch, Capabilities, ErrorKind, ItemResult, MessageId, Outgoing, Peeked,
     QueueSpec, QueueStats, Receipt, ReceiveRequest,
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::fault::{How, Kind, Operation};
 use super::inline::{self, Fate};
@@ -19,9 +19,9 @@ use super::stage::Stage;
 use super::step::Step;
 use super::wire::Wire;
 
-/// How long a remote service may take to show what is due by its own account: clocks differ, and
+/// How often a remote service is asked again for what is due by its own account: clocks differ, and
 /// some round to seconds.
-const LATE: (u32, Duration) = (100, Duration::from_millis(100));
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 #[derive(Clone, Debug)]
 pub(super) struct TestBackend(pub(super) Arc<Stage>);
@@ -70,12 +70,14 @@ impl TestBackend {
         inward.queue = stage.inward(&queue);
         inward.max = 1;
         let mut batch = stage.inner.receive(inward.clone()).await?;
-        let (most, pause) = if stage.inner.capabilities().remote { LATE } else { (0, LATE.1) };
-        for _ in 0..most {
-            if !batch.deliveries.is_empty() || !stage.book().is_due(&queue, stage.now()) {
-                break;
-            }
-            sleep(pause).await;
+        // Within the time that a worker gives a receive, which is a quarter of the lease.
+        let until = Instant::now() + lease / 8;
+        while batch.deliveries.is_empty()
+            && stage.inner.capabilities().remote
+            && stage.book().is_due(&queue, stage.now())
+            && Instant::now() < until
+        {
+            sleep(ASK_AGAIN).await;
             batch = stage.inner.receive(inward.clone()).await?;
         }
         for delivery in &mut batch.deliveries {

@@ -17,19 +17,28 @@ pub(super) struct Gate {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The queues whose slots wait.
-    waiting: BTreeSet<QueueName>,
+    /// Which worker it is. What is left of one that was killed goes away when it likes.
+    worker: u64,
+    /// The queues whose slots wait, by worker.
+    waiting: BTreeSet<(u64, QueueName)>,
     /// Who may receive once.
     open: Option<QueueName>,
 }
 
 impl Gate {
+    /// Another worker is about to start.
+    pub(super) fn next_worker(&self) {
+        let mut state = self.state();
+        state.worker += 1;
+        state.open = None;
+    }
+
     /// Lets one receive of that queue through, and waits until all that came of it is over.
     pub(super) async fn pass(&self, queue: &QueueName) {
-        self.until(|state| state.waiting.contains(queue)).await;
+        self.until(|state| state.waits(queue)).await;
         self.state().open = Some(queue.clone());
         self.changed.notify_waiters();
-        self.until(|state| state.open.is_none() && state.waiting.contains(queue)).await;
+        self.until(|state| state.open.is_none() && state.waits(queue)).await;
     }
 
     /// Waits at the gate until it is open for that queue.
@@ -43,7 +52,7 @@ impl Gate {
         self.state().open.as_ref() == Some(queue)
     }
 
-    /// The one receive was made, or the worker is gone.
+    /// The one receive was made.
     pub(super) fn close(&self) {
         self.state().open = None;
         self.changed.notify_waiters();
@@ -67,22 +76,33 @@ impl Gate {
     }
 }
 
+impl State {
+    fn waits(&self, queue: &QueueName) -> bool {
+        self.waiting.contains(&(self.worker, queue.clone()))
+    }
+}
+
 /// A slot that waits, until it is dropped.
 struct Waiting<'a> {
     gate: &'a Gate,
-    queue: &'a QueueName,
+    slot: (u64, QueueName),
 }
 
 impl<'a> Waiting<'a> {
-    fn new(gate: &'a Gate, queue: &'a QueueName) -> Self {
-        gate.state().waiting.insert(queue.clone());
+    fn new(gate: &'a Gate, queue: &QueueName) -> Self {
+        let slot = {
+            let mut state = gate.state();
+            let slot = (state.worker, queue.clone());
+            state.waiting.insert(slot.clone());
+            slot
+        };
         gate.changed.notify_waiters();
-        Self { gate, queue }
+        Self { gate, slot }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.gate.state().waiting.remove(self.queue);
+        self.gate.state().waiting.remove(&self.slot);
     }
 }

@@ -205,8 +205,12 @@ impl TestJobs {
     async fn run(&self, report: &mut DrainReport, most: usize) {
         let _draining = self.draining.lock().await;
         let stage = &self.stage;
+        // Of a drain that was dropped in the middle.
+        stage.handlers_gone().await;
+        stage.finish_step(true);
         while report.runs.len() < most && self.next(&BTreeSet::new()).is_some() {
             let again = AtomicBool::new(false);
+            stage.gate.next_worker();
             let killed = {
                 let steps = self.steps(report, most, &again);
                 let worker = self.set_up.worker().run_until(steps);
@@ -221,7 +225,6 @@ impl TestJobs {
                     }
                 }
             };
-            stage.gate.close();
             if killed {
                 stage.handlers_gone().await;
                 report.runs.extend(stage.finish_step(true).map(|(ran, _)| ran));

@@ -191,6 +191,12 @@ impl DrainReport {
         self.count("lost") + self.count("killed")
     }
 
+    /// Jobs that are due on queues that this worker does not serve: how many, by queue. They are
+    /// for others, or the set-up lacks the queue.
+    pub fn unserved(&self) -> impl Iterator<Item = (&QueueName, usize)> {
+        self.unserved.iter().map(|(queue, count)| (queue, *count))
+    }
+
     fn count(&self, word: &str) -> usize {
         self.runs.iter().filter(|ran| ran.ended.word() == word).count()
     }
