@@ -5,6 +5,7 @@ mod kit;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use job_core::backend::{Capabilities, ErrorKind};
 use job_core::prelude::*;
@@ -25,7 +26,7 @@ async fn act(what: String, log: Data<Log>, cx: JobContext) -> Result<(), JobErro
     let _gone = Gone(&log, &what);
     say("begins");
     match &*what {
-        "quick" => {}
+        "quick" | "fail" | "permanent" => {}
         "long" => sleep(10 * MINUTE).await,
         _ => sleep(SECOND).await,
     }
@@ -306,10 +307,10 @@ async fn a_slow_backend() {
     enqueue(&jobs, "quick").await;
     // One for the send that finds no queue, one to make it, one to send again.
     assert_eq!(start.elapsed(), 6 * SECOND);
-    jobs.slow_backend(0 * SECOND);
+    jobs.slow_backend(Duration::ZERO);
     let start = Instant::now();
     assert_eq!(jobs.drain().await.completed(), 1);
-    assert_eq!(start.elapsed(), 0 * SECOND);
+    assert_eq!(start.elapsed(), Duration::ZERO);
     jobs.slow_backend(2 * SECOND);
     enqueue(&jobs, "quick").await;
     let start = Instant::now();

@@ -2,6 +2,8 @@
 
 mod kit;
 
+use std::time::Duration;
+
 use job_core::prelude::*;
 use job_memory::testing::{
     TestJobs, assert_enqueued, assert_idempotent, assert_poisoned, refute_enqueued,
@@ -69,7 +71,7 @@ async fn what_is_there_is_found_by_any_of_its_sides() {
     assert_enqueued!(jobs, SendWelcome { plan: Plan::Pro, name: String::from("Bob") });
     assert_enqueued!(jobs, SendWelcome { plan: "pro" });
     let user_id = 8;
-    assert_enqueued!(&jobs, SendWelcome { user_id }, queue = "mail", delay = 0 * MINUTE,);
+    assert_enqueued!(&jobs, SendWelcome { user_id }, queue = "mail", delay = Duration::ZERO,);
     assert_enqueued!(jobs, self::SendWelcome { user_id: 7 }, delay = 5 * MINUTE, count = 1);
     assert_enqueued!(jobs, SendWelcome, delay = 4 * MINUTE..=5 * MINUTE, count = 1);
     assert_enqueued!(jobs, SendWelcome, delay = ..5 * MINUTE, count = 1);
@@ -89,7 +91,7 @@ async fn a_job_that_is_not_there() {
             jobs,
             SendWelcome { user_id: 9, name: "Bob" },
             queue = "post",
-            delay = 1 * MINUTE
+            delay = MINUTE
         )),
         r#"no `send_welcome` with user_id: 9, name: "Bob", queue = "post", delay = 1m is enqueued
 there are 2, the nearest first:

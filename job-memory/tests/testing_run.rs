@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use job_core::prelude::*;
 use job_core::{EnqueueErrorKind, WorkerBuilder};
@@ -134,7 +135,7 @@ async fn a_drain_runs_what_is_due_and_no_more() {
     // The follower is at `bank`, where the worker knows the job, too.
     assert_eq!(lines(&log), ["follow 1", "flaky 1", "follower 1"]);
     assert_eq!(report.completed(), 2);
-    assert_eq!(start.elapsed(), 0 * SECOND);
+    assert_eq!(start.elapsed(), Duration::ZERO);
     assert_enqueued!(jobs, Act { what: "later" }, delay = HOUR);
 }
 
@@ -143,7 +144,7 @@ async fn time_goes_to_the_next_job_and_no_further() {
     let (jobs, log) = set_up();
     assert_eq!(jobs.advance_to_next().await, None);
     enqueue(&jobs, "flaky").await;
-    assert_eq!(jobs.advance_to_next().await, Some(0 * SECOND));
+    assert_eq!(jobs.advance_to_next().await, Some(Duration::ZERO));
     jobs.drain().await;
     jobs.enqueue(Charge { order: 1 }).delay(3 * MINUTE).await.unwrap();
     let start = Instant::now();
@@ -310,7 +311,7 @@ async fn what_nobody_serves_is_told_and_left_alone() {
 async fn mistakes_in_the_set_up_are_found_at_once() {
     let broken = || {
         let builder = TestJobs::builder().data(1_u8).data(2_u8);
-        builder.worker(|worker| worker.queue(Queue::new("mail").lease(0 * SECOND))).build()
+        builder.worker(|worker| worker.queue(Queue::new("mail").lease(Duration::ZERO))).build()
     };
     let said = said(broken);
     assert!(said.starts_with("the worker of this test cannot be built: "), "{said}");
@@ -491,7 +492,7 @@ async fn delays_shorter_than_the_queues_can_tell_apart() {
     let log = Arc::new(Log::default());
     let jobs = TestJobs::builder().data_arc(log).real_clock().build();
     for micros in [2_414_300, 1, 999_999] {
-        let delay = std::time::Duration::from_micros(micros);
+        let delay = Duration::from_micros(micros);
         jobs.enqueue(Charge { order: 1 }).delay(delay).await.unwrap();
         jobs.advance_to_next().await;
         assert_eq!(jobs.drain().await.completed(), 1);
@@ -520,7 +521,7 @@ async fn on_the_real_clock_a_test_may_hold_sockets() {
     let doorman = std::thread::spawn(move || {
         for answer in ["go away", "come in"] {
             let (mut guest, _) = door.accept().unwrap();
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(50));
             guest.write_all(answer.as_bytes()).unwrap();
         }
     });
