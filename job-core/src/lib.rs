@@ -32,6 +32,8 @@
 //!   environment: [`WorkerConfig`].
 //! - To wrap them, in any tower layer: [`middleware`].
 //! - To look after what failed: [`PoisonQueue`], from [`Client::poison`].
+//! - To test them: [`Worker::perform`] for single handlers, and the crate `job-memory`, whose module
+//!   `testing` has all the rest.
 //! - To write a backend: [`backend::Backend`], and the crate `job-conformance` to test it.
 //!
 //! Delivery is at-least-once: a job whose enqueue was acknowledged is run until it is done, or is

@@ -220,6 +220,23 @@ async fn handlers_may_take_their_time() {
     );
 }
 
+/// Real work on another thread must not let the clock jump to the job's timeout.
+#[job(timeout = "1s")]
+async fn compute() -> Result<(), JobError> {
+    let nap = || std::thread::sleep(Duration::from_millis(30));
+    tokio::task::spawn_blocking(nap).await?;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn work_on_other_threads_takes_no_time() {
+    let jobs = TestJobs::new();
+    jobs.enqueue(Compute).await.unwrap();
+    let start = Instant::now();
+    assert_eq!(jobs.drain().await.completed(), 1);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_snooze_uses_up_no_attempt() {
     let (jobs, log) = set_up();

@@ -106,3 +106,38 @@ impl Drop for Waiting<'_> {
         self.gate.state().waiting.remove(&self.slot);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn is_over(future: Pin<&mut impl Future<Output = ()>>) -> bool {
+        future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn what_is_left_of_an_earlier_worker_is_not_taken_for_a_slot_of_this_one() {
+        let (gate, mail) = (Gate::default(), QueueName::new("mail").unwrap());
+        let mut old = Box::pin(gate.wait(&mail));
+        assert!(!is_over(old.as_mut()));
+        gate.next_worker();
+        let mut pass = pin!(gate.pass(&mail));
+        assert!(!is_over(pass.as_mut()) && !gate.is_open(&mail));
+        {
+            let mut slot = pin!(gate.wait(&mail));
+            assert!(!is_over(slot.as_mut()));
+            drop(old);
+            assert!(!is_over(pass.as_mut()) && gate.is_open(&mail));
+            assert!(is_over(slot.as_mut()));
+        }
+        gate.close();
+        // What was received is not settled before the slot is back.
+        assert!(!is_over(pass.as_mut()));
+        let mut slot = pin!(gate.wait(&mail));
+        assert!(!is_over(slot.as_mut()));
+        assert!(is_over(pass.as_mut()));
+    }
+}
