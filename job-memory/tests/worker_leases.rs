@@ -385,8 +385,8 @@ async fn suspects_run_like_others_where_there_is_but_one_process() {
         put_job(&spy, &suspect("c")).await;
         let settings = queue().concurrency(concurrency);
         let worker = Running::new(builder(spy.clone(), script).queue(settings));
-        drained(&spy, WORK).await;
         let mut runs = heard.take(3).await;
+        drained(&spy, WORK).await;
         runs.sort();
         assert_eq!(runs, [("a".to_owned(), 3), ("b".to_owned(), 1), ("c".to_owned(), 3)]);
         let report = worker.stop().await;
