@@ -12,6 +12,7 @@ mod feed;
 mod home;
 mod jobs;
 mod lease;
+mod perform;
 mod plan;
 mod poll;
 mod problems;
@@ -45,6 +46,7 @@ pub(crate) use self::home::{Claim, Handed};
 #[cfg(all(unix, feature = "supervisor"))]
 pub(crate) use self::lease::Held;
 use self::lease::{Leases, keep};
+pub use self::perform::{Perform, PerformError};
 use self::plan::{Plan, QueuePlan};
 pub use self::problems::BuildError;
 pub use self::queue::Queue;
