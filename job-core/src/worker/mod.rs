@@ -59,6 +59,8 @@ pub use self::shutdown::WorkerHandle;
 #[cfg(all(unix, feature = "supervisor"))]
 pub(crate) use self::shutdown::{Signals, listen};
 use self::slot::Slot;
+#[cfg(all(unix, feature = "supervisor"))]
+pub(crate) use self::vain::Survived;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
 use crate::decide::{Rules, Suspects};
 use crate::{Client, QueueName};

@@ -90,6 +90,9 @@ impl Served {
             () = self.shutdown.stop.cancelled() => return None,
             handed = home.suspect(&self.plan.name) => handed,
         };
+        if let Some(count) = handed.survived {
+            self.survived().remember(handed.held.receipt.message_id(), Some(count));
+        }
         // One that cannot start in time comes again.
         let deadline = handed.held.deadline;
         let reserved = tokio::select! {

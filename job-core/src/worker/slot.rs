@@ -191,6 +191,14 @@ impl Slot {
 }
 
 impl Served {
+    /// The start that was marked in this delivery is over, and nothing can be written to say so.
+    fn has_survived(&self, seen: Seen<'_>) {
+        self.survived().remember(seen.message_id, seen.count);
+        if let Some(home) = &self.home {
+            home.survived(seen.queue, seen.message_id, seen.count);
+        }
+    }
+
     /// The message without the mark of a start that is known not to have ended in a crash.
     fn without_survived_mark(&self, mut message: Message) -> Message {
         let survived = self.survived().take(&message.message_id);
@@ -244,7 +252,7 @@ impl Run<'_> {
                 Ok(lease) => self.lease = lease,
                 Err(unsettled) => {
                     // It may have been written all the same, but nothing starts.
-                    served.survived().remember(seen.message_id, seen.count);
+                    served.has_survived(seen);
                     return served.count_unsettled(&unsettled);
                 }
             }
@@ -276,7 +284,7 @@ impl Run<'_> {
         let settlement = match &ran {
             Ran::LeaseLost => {
                 if marked {
-                    served.survived().remember(seen.message_id, seen.count);
+                    served.has_survived(seen);
                 }
                 return self.forget().await;
             }
@@ -301,7 +309,7 @@ impl Run<'_> {
         if let Err(Unsettled::Failed) = self.settle(settlement).await
             && marked
         {
-            served.survived().remember(seen.message_id, seen.count);
+            served.has_survived(seen);
         }
     }
 
@@ -474,6 +482,7 @@ impl Run<'_> {
                     count: message.count,
                     inserted_at: message.inserted_at,
                     server_now,
+                    survived: None,
                     body: message.body.clone(),
                 });
             }
