@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use job_azure::{Account, AzureBackend};
 use job_azurite::Azurite;
 use job_core::backend::ReceiveRequest;
@@ -31,6 +31,9 @@ const PRODUCERS: u64 = 4;
 
 /// Producers wait while the queue holds more.
 const DEPTH: u64 = 250;
+
+/// How long they do so at most. The nemesis waits for longer, so that this is told.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Under a supervisor they are.
 const SUSPECTS_ALONE: bool = true;
@@ -108,14 +111,20 @@ pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict
         only_kills: options.kills_only,
     };
     let client = worker::client(&producers_way)?;
-    let produced = produce(kinds, &client, &direct, &history, &enqueued);
-    tokio::try_join!(produced, nemesis.run(&enqueued, options.jobs))?;
-
-    proxy.strike(0);
-    history.write(Event::Quiet);
-    fleet.roll_all(Role::New).await;
-    if timeout(options.patience, drained(&direct, &queue)).await.is_ok() {
-        history.write(Event::Drained);
+    let course = async {
+        let produced = produce(kinds, &client, &direct, &history, &enqueued);
+        tokio::try_join!(produced, nemesis.run(&enqueued, options.jobs))?;
+        proxy.strike(0);
+        history.write(Event::Quiet);
+        fleet.roll_all(Role::New).await;
+        if timeout(options.patience, drained(&direct, &queue)).await.is_ok() {
+            history.write(Event::Drained);
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        ended = course => ended?,
+        error = fleet.fallen() => return Err(error),
     }
     let fleet = Arc::into_inner(fleet).context("somebody still has the fleet")?;
     fleet.stop().await?;
@@ -148,7 +157,9 @@ async fn produce(
             let queue = QueueName::new(QUEUE)?;
             for (n, kind) in own {
                 ticks.tick().await;
+                let give_up = Instant::now() + PATIENCE;
                 while direct.backend().stats(&queue).await.is_ok_and(|it| it.total > DEPTH) {
+                    ensure!(Instant::now() < give_up, "the queue has been full for {PATIENCE:?}");
                     sleep(Duration::from_millis(200)).await;
                 }
                 enqueue(&client, &history, n, kind).await;
