@@ -70,7 +70,8 @@ impl Kind {
         if self == Self::Hopeless { 3 } else { 20 }
     }
 
-    fn is_deadly(self) -> bool {
+    /// Whether it takes its process with it.
+    pub(crate) fn is_deadly(self) -> bool {
         matches!(self, Self::Abort | Self::Overflow | Self::Memory)
     }
 

@@ -28,7 +28,7 @@ const INVARIANTS: [(u8, &str); 11] = [
     (7, "no delete before the end"),
     (8, "overlaps have a lost lease"),
     (9, "the queue drains"),
-    (10, "a signal ends a process in time"),
+    (10, "a process ends in time and good order"),
     (11, "no secret in a log"),
 ];
 
@@ -253,6 +253,10 @@ impl Court<'_> {
             if asked.is_some_and(|asked| run.start > asked + SLACK) {
                 self.broken(10, format!("worker {} started it after its signal", run.worker));
             }
+        }
+
+        if job.sum(|message| message.kept) > 0 {
+            self.broken(10, "a process that ended in good order did not give it back");
         }
 
         let unexplained = job.sum(|message| message.unexplained);

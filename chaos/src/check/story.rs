@@ -82,9 +82,11 @@ pub(super) struct Message {
     pub(super) expired: BTreeSet<u32>,
     /// How many of those for no reason that can be seen.
     pub(super) unexplained: u32,
+    /// How many of those since a process that ended in good order did not give it back.
+    pub(super) kept: u32,
     /// How many of those found a start announced.
     pub(super) suspected: u32,
-    /// Whether the last of these may have been the harness's doing: a kill, a pause, a fault.
+    /// Whether the last of these may have been the harness's doing.
     pub(super) framed: bool,
     pub(super) deliveries: Vec<Delivery>,
 }
@@ -158,27 +160,35 @@ pub(super) struct Process {
     pub(super) asked: Option<Micros>,
     pub(super) killed: Option<Micros>,
     pub(super) exited: Option<Micros>,
-    /// When it was paused last.
+    /// Whether it ended so that it could give nothing back: under a job that takes it along, or
+    /// while a handler blocked one of its threads.
+    cut_off: bool,
+    /// When it was paused last. If that was for long, its supervisor has killed it.
     stopped: Option<Micros>,
-    /// When a handler last began to block one of its threads.
-    blocked: Option<Micros>,
+    /// When handlers began to block one of its threads.
+    blocked: Vec<Micros>,
 }
 
 impl Process {
-    /// Whether it could not keep a lease that it was given at `from`.
-    fn lets_go(&self, from: Micros) -> bool {
-        self.exited.is_some()
+    /// Whether it could not keep the lease of a delivery of its own.
+    fn lets_go(&self, delivery: &Delivery) -> bool {
+        let from = delivery.at;
+        self.cut_off
             || self.killed.is_some()
             || self.stopped.is_some_and(|stopped| stopped + PAUSE >= from)
-            // What it receives meanwhile, it may not get to see in time.
-            || self.blocked.is_some_and(|blocked| blocked + PAUSE >= from)
+            // What it receives meanwhile, it may not get to see in time. What it has seen, it
+            // keeps: renewals have a thread of their own.
+            || (!delivery.run && self.blocked.iter().any(|it| {
+                (it.saturating_sub(SLOW)..it + PAUSE).contains(&from)
+            }))
     }
 
-    /// Whether it was killed, paused or asked to end since then, so that nothing that it had is to
-    /// blame.
-    fn is_framed(&self, from: Micros) -> bool {
+    /// Whether it was killed or paused since then, so that nothing that it had is to blame. It may
+    /// be asked to end: then it gives back what can be cancelled.
+    fn is_framed(&self, from: Micros, kind: Option<Kind>) -> bool {
         let since = |at: Option<Micros>| at.is_some_and(|at| at + PAUSE >= from);
-        since(self.killed) || since(self.stopped) || since(self.asked)
+        let asked = kind == Some(Kind::Block) && since(self.asked);
+        since(self.killed) || since(self.stopped) || asked
     }
 
     fn gone_since(&self, from: Micros) -> bool {
@@ -255,7 +265,7 @@ impl Story {
                 let for_suspects = self.processes.get(&pid).is_some_and(|it| it.for_suspects);
                 let job = self.jobs.entry(job.clone()).or_default();
                 if job.invoked.is_some_and(|(_, kind)| kind == Kind::Block) {
-                    self.processes.entry(pid).or_default().blocked = Some(at);
+                    self.processes.entry(pid).or_default().blocked.push(at);
                 }
                 let run = Run {
                     worker: pid,
@@ -282,10 +292,16 @@ impl Story {
                 }
             }
             Event::Exited { worker, .. } => {
-                self.processes.entry(*worker).or_default().exited = Some(at);
-                for run in self.jobs.values_mut().flat_map(|job| &mut job.runs) {
-                    if run.worker == *worker && run.end.is_none() {
-                        run.end = Some((at, Ended::Died));
+                let process = self.processes.entry(*worker).or_default();
+                process.exited = Some(at);
+                for job in self.jobs.values_mut() {
+                    let kind = job.invoked.map(|(_, kind)| kind);
+                    for run in &mut job.runs {
+                        if run.worker == *worker && run.end.is_none() {
+                            run.end = Some((at, Ended::Died));
+                            process.cut_off |=
+                                kind.is_some_and(|it| it.is_deadly() || it == Kind::Block);
+                        }
                     }
                 }
             }
@@ -338,6 +354,7 @@ impl Story {
                 continue;
             }
             let mut overcharges = None;
+            let kind = job.invoked.map(|(_, kind)| kind);
             let message = job.messages.entry(id.clone()).or_default();
             match wire.op {
                 Op::Send => {}
@@ -355,14 +372,18 @@ impl Story {
                             all.any(|it| it.gone_since(before.at))
                         };
                         let known = struck
-                            || holder.is_some_and(|(it, process)| process.lets_go(it.at))
-                            || before.is_some_and(|it| message.suspected > 0 && handed(it));
-                        message.unexplained += u32::from(!known);
+                            || holder.is_some_and(|(it, process)| process.lets_go(it))
+                            || before
+                                .is_some_and(|it| message.suspected > 0 && !it.run && handed(it));
+                        // In good order, or it would be known.
+                        let ended = holder.is_some_and(|(_, process)| process.exited.is_some());
+                        message.kept += u32::from(!known && ended);
+                        message.unexplained += u32::from(!known && !ended);
                         message.expired.insert(count);
                         if message.mark == Mark::Started {
                             message.suspected += 1;
-                            message.framed = struck
-                                || holder.is_none_or(|(it, process)| process.is_framed(it.at));
+                            message.framed =
+                                holder.is_none_or(|(it, process)| process.is_framed(it.at, kind));
                         }
                     }
                     message.last = Last::Held;

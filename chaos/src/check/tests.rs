@@ -102,6 +102,22 @@ impl Tale {
         self.tell(at, 1, Event::Exited { worker })
     }
 
+    /// A deadly job, which is started in that process and takes it along.
+    fn died_of_another(&mut self, at: u64, worker: u32, count: u32) -> &mut Self {
+        let job = || OTHER.to_owned();
+        if count == 1 {
+            self.tell(at, 1, Event::Invoke { job: job(), kind: Kind::Abort, n: 2 });
+            self.tell(90_000, 1, Event::Remains { job: Some(job()) });
+        }
+        self.wire(at, worker, Op::Receive, |wire| {
+            let body = Some(Body { job: job(), ..Body::default() });
+            wire.messages = vec![Seen { id: Some("other".into()), count: Some(count), body }];
+        });
+        let run = 1_000 + u64::from(count);
+        self.tell(at, worker, Event::Start { job: job(), attempt: 1, run, intact: true });
+        self.died(at, worker)
+    }
+
     fn poisoned(&mut self, reason: Reason) -> &mut Self {
         self.tell(90_000, 1, Event::Poisoned { job: JOB.into(), reason, intact: true })
     }
@@ -161,8 +177,13 @@ fn hopeless(attempts: u32) -> Tale {
 
 /// One that took its worker with it until it was condemned.
 fn deadly(deaths: u32) -> Tale {
+    fatal(Kind::Abort, deaths)
+}
+
+/// One that was there when its worker died, or did it itself, until it was condemned.
+fn fatal(kind: Kind, deaths: u32) -> Tale {
     let mut tale = Tale::new();
-    tale.enqueue(100, Kind::Abort);
+    tale.enqueue(100, kind);
     for count in 1..=deaths {
         let (at, worker) = (u64::from(count) * 6_000, 200 + count);
         tale.receive(at, worker, count);
@@ -170,7 +191,10 @@ fn deadly(deaths: u32) -> Tale {
             tale.update(at, worker, 5_000, Mark::Started);
         }
         tale.start(at + 1, worker);
-        tale.died(at + 50, worker);
+        match kind.is_deadly() {
+            true => tale.died(at + 50, worker),
+            false => tale.died_of_another(at + 50, worker, count),
+        };
     }
     let at = u64::from(deaths + 1) * 6_000;
     tale.receive(at, FIRST, deaths + 1).update(at + 1, FIRST, 5_000, Mark::Fenced);
@@ -265,7 +289,8 @@ fn breaks_3_too_many_starts() {
 fn breaks_3_a_start_behind_a_fence() {
     let mut tale = Tale::new();
     tale.enqueue(100, Kind::Permanent).ran(200, FIRST, 1, End::Permanent);
-    tale.update(210, FIRST, 5_000, Mark::Fenced).died(220, FIRST);
+    tale.update(210, FIRST, 5_000, Mark::Fenced);
+    tale.tell(215, 1, Event::Signal { worker: FIRST, signal: Signal::Kill }).died(220, FIRST);
     tale.ran(5_300, SECOND_WORKER, 2, End::Permanent).copy(5_400, SECOND_WORKER);
     tale.delete(5_500, SECOND_WORKER).poisoned(Reason::Permanent);
     assert_eq!(tale.broken(), [3]);
@@ -396,6 +421,44 @@ fn breaks_8_an_overlap_without_a_lost_lease() {
     );
 }
 
+/// A blocking handler starts, and the lease of a job in that process runs out. It was received at
+/// that time, and run if `run`.
+fn beside_a_block(at: u64, run: bool) -> Vec<u8> {
+    let mut tale = Tale::new();
+    tale.tell(50, 1, Event::Invoke { job: OTHER.into(), kind: Kind::Block, n: 2 });
+    tale.tell(90_000, 1, Event::Remains { job: Some(OTHER.into()) });
+    tale.wire(1_000, FIRST, Op::Receive, |wire| {
+        let body = Some(Body { job: OTHER.into(), ..Body::default() });
+        wire.messages = vec![Seen { id: Some("other".into()), count: Some(1), body }];
+    });
+    let start = Event::Start { job: OTHER.into(), attempt: 1, run: 90, intact: true };
+    tale.tell(1_000, FIRST, start);
+    tale.enqueue(100, Kind::Slow).receive(at, FIRST, 1);
+    if run {
+        let run = tale.start(at, FIRST);
+        tale.tell(at + 4_000, FIRST, Event::Cancelled { job: JOB.into(), run });
+    }
+    tale.ran(at + 5_100, SECOND_WORKER, 2, End::Done).delete(at + 5_200, SECOND_WORKER);
+    tale.broken()
+}
+
+#[test]
+fn a_handler_that_blocks_costs_no_lease() {
+    assert_eq!(beside_a_block(2_000, false), NONE, "nobody saw that it came");
+    assert_eq!(beside_a_block(2_000, true), [0]);
+    assert_eq!(beside_a_block(200, true), [0]);
+    assert_eq!(beside_a_block(200, false), [0]);
+    // Its own least of all.
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Block).receive(200, FIRST, 1);
+    let first = tale.start(200, FIRST);
+    tale.receive(5_300, SECOND_WORKER, 2);
+    let second = tale.start(5_300, SECOND_WORKER);
+    tale.finish(7_200, FIRST, first, End::Done);
+    tale.finish(12_300, SECOND_WORKER, second, End::Done).delete(12_400, SECOND_WORKER);
+    assert_eq!(tale.broken(), [0]);
+}
+
 #[test]
 fn breaks_9_a_queue_that_does_not_drain() {
     assert_eq!(good().tell(125_500, 1, Event::Drained).broken(), [9]);
@@ -416,6 +479,47 @@ fn breaks_10_a_process_that_does_not_end() {
 fn breaks_10_a_supervisor_that_had_to_kill() {
     let why = "it had to kill 1 processes".to_owned();
     assert_eq!(good().tell(1_000, 1, Event::Supervisor { why }).broken(), [10]);
+}
+
+/// A job whose process ends while it runs, for whatever reason.
+fn left_behind(kind: Kind, before: impl FnOnce(&mut Tale)) -> Vec<u8> {
+    let mut tale = Tale::new();
+    tale.enqueue(100, kind).receive(200, FIRST, 1);
+    tale.start(200, FIRST);
+    before(&mut tale);
+    tale.died(4_300, FIRST);
+    tale.receive(9_300, SECOND_WORKER, 2);
+    let run = tale.start(9_300, SECOND_WORKER);
+    tale.finish(16_300, SECOND_WORKER, run, End::Done).delete(16_400, SECOND_WORKER);
+    tale.broken()
+}
+
+#[test]
+fn breaks_10_a_job_that_is_not_given_back() {
+    let sent = |signal| {
+        move |tale: &mut Tale| {
+            tale.tell(300, 1, Event::Signal { worker: FIRST, signal });
+        }
+    };
+    assert_eq!(left_behind(Kind::Slow, sent(Signal::Term)), [10]);
+    assert_eq!(left_behind(Kind::Slow, |_| {}), [10], "it is recycled");
+    assert_eq!(left_behind(Kind::Slow, sent(Signal::Kill)), NONE);
+    assert_eq!(left_behind(Kind::Slow, sent(Signal::Stop)), NONE, "killed for its silence");
+    assert_eq!(left_behind(Kind::Block, sent(Signal::Term)), NONE, "it cannot be cancelled");
+    let struck = |tale: &mut Tale| {
+        tale.wire(4_200, FIRST, Op::Update, |wire| {
+            (wire.status, wire.answered, wire.fault) = (None, false, Some("black hole".into()));
+        });
+    };
+    assert_eq!(left_behind(Kind::Slow, struck), NONE, "it was tried");
+}
+
+#[test]
+fn what_was_beside_a_deadly_job_is_not_given_back() {
+    let other = |tale: &mut Tale| {
+        tale.died_of_another(4_290, FIRST, 1);
+    };
+    assert_eq!(left_behind(Kind::Slow, other), NONE);
 }
 
 #[test]
@@ -444,15 +548,7 @@ fn an_end_that_is_not_the_job_s_own_is_unexpected() {
 
 #[test]
 fn who_goes_down_with_others_is_unexpected_where_suspects_run_alone() {
-    let innocent = || {
-        let mut tale = deadly(4);
-        for entry in &mut tale.entries {
-            if let Event::Invoke { kind, .. } = &mut entry.event {
-                *kind = Kind::Ok;
-            }
-        }
-        tale
-    };
+    let innocent = || fatal(Kind::Ok, 4);
     assert_eq!(innocent().broken(), NONE);
     let mut tale = innocent();
     tale.rules.suspects_alone = true;
@@ -475,7 +571,7 @@ fn handed_over(kind: Kind) -> Tale {
             tale.update(at, worker, 5_000, Mark::Started);
         }
         tale.start(at + 1, worker);
-        tale.died(at + 50, worker);
+        tale.died_of_another(at + 50, worker, count);
     }
     tale.receive(24_000, FIRST, 4);
     tale.update(24_010, ALONE, 5_000, Mark::Started);
@@ -509,12 +605,23 @@ fn condemned(kind: Kind, death: impl FnOnce(&mut Tale)) -> Vec<u8> {
 #[test]
 fn who_dies_alone_is_condemned_for_it() {
     assert_eq!(condemned(Kind::Abort, |_| {}), NONE);
-    assert_eq!(condemned(Kind::Ok, |_| {}), [0], "it does not kill");
+    assert_eq!(condemned(Kind::Ok, |_| {}), [10, 0], "it does not kill");
     let killed = Event::Signal { worker: ALONE, signal: Signal::Kill };
     let by_us = |tale: &mut Tale| {
         tale.tell(24_090, 1, killed);
     };
     assert_eq!(condemned(Kind::Ok, by_us), NONE, "the harness killed it");
+    let by_a_deploy = |tale: &mut Tale| {
+        tale.tell(24_030, 1, Event::Signal { worker: ALONE, signal: Signal::Term });
+    };
+    assert_eq!(condemned(Kind::Slow, by_a_deploy), [10, 0], "it could be cancelled");
+    assert_eq!(condemned(Kind::Block, by_a_deploy), NONE, "it could not");
+    let struck = |tale: &mut Tale| {
+        tale.wire(24_050, ALONE, Op::Update, |wire| {
+            (wire.status, wire.answered, wire.fault) = (None, false, Some("black hole".into()));
+        });
+    };
+    assert_eq!(condemned(Kind::Slow, struck), [0], "its process lives, or could");
 }
 
 #[test]
