@@ -215,7 +215,9 @@ impl Court<'_> {
 
         // 1
         let has_end = completed + discarded + copies > 0;
-        if told == Told::Enqueued && !has_end && !job.remains {
+        // What was on the wire was there, whatever its producer heard.
+        let was_there = told == Told::Enqueued || !job.messages.is_empty();
+        if was_there && told != Told::Rejected && !has_end && !job.remains {
             tally.lost += 1;
             self.broken(1, "it is lost");
         }
@@ -289,7 +291,8 @@ impl Court<'_> {
         if starts > allowed {
             self.broken(3, format!("{starts} starts, at most {allowed}"));
         }
-        // The first start after each settlement is not announced, and so does not count.
+        // The first start after each settlement is not announced, and so does not count; those of a
+        // suspect are.
         let allowed = messages * (rules.crash_limit + 1) + job.sum(|message| message.put_offs);
         let crashes = job.crashes();
         if crashes > allowed {

@@ -15,6 +15,9 @@ const TIMEOUT: Micros = 25 * SECOND;
 /// How long a process is paused, or a thread of it blocked, at most.
 const PAUSE: Micros = 12 * SECOND;
 
+/// With so many crashes a job is a suspect: each of its starts is announced.
+pub(super) const SUSPECT: u32 = 2;
+
 /// What its enqueue was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Told {
@@ -77,7 +80,10 @@ pub(super) struct Message {
     pub(super) deleted: Option<(Micros, Micros)>,
     given_back: u32,
     pub(super) give_backs: u32,
+    /// How often it was put off as no suspect: its next start may not be announced.
     pub(super) put_offs: u32,
+    /// How many crashes its body was last seen to tell of.
+    crashed: u32,
     /// The counts of deliveries that came because the lease of the one before had run out.
     pub(super) expired: BTreeSet<u32>,
     /// How many of those for no reason that can be seen.
@@ -356,6 +362,7 @@ impl Story {
             let mut overcharges = None;
             let kind = job.invoked.map(|(_, kind)| kind);
             let message = job.messages.entry(id.clone()).or_default();
+            message.crashed = body.as_ref().map_or(message.crashed, |body| body.crashed);
             match wire.op {
                 Op::Send => {}
                 Op::Receive => {
@@ -420,7 +427,7 @@ impl Story {
                         message.last = Last::Held;
                     } else {
                         message.last = Last::PutOff;
-                        message.put_offs += 1;
+                        message.put_offs += u32::from(message.crashed < SUSPECT);
                         message.give_backs += u32::from(body.is_none());
                         message.settle(at);
                         self.longest_put_off = self.longest_put_off.max(hidden * 1_000);
@@ -482,7 +489,7 @@ impl Job {
             .iter_mut()
             .flat_map(|(id, message)| message.deliveries.iter_mut().map(move |it| (id, it)))
             .filter(|(_, it)| it.worker == worker || handed_over)
-            .filter(|(_, it)| it.answered && !it.run && it.at <= before)
+            .filter(|(_, it)| it.answered && !it.run && it.settled.is_none() && it.at <= before)
             .max_by_key(|(_, it)| it.at);
         let (id, delivery) = latest?;
         delivery.run = true;

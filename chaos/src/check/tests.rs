@@ -244,6 +244,9 @@ fn breaks_1_a_lost_job() {
     let mut unsure = Tale::new();
     unsure.tell(100, 1, Event::Invoke { job: JOB.into(), kind: Kind::Ok, n: 1 });
     assert_eq!(unsure.tell(101, 1, Event::Unknown { job: JOB.into() }).broken(), NONE);
+    // What was seen in the queue was there, whatever its producer was told.
+    unsure.wire(100, 0, Op::Send, |wire| wire.answered = false);
+    assert_eq!(unsure.broken(), [1]);
     let mut left = Tale::new();
     left.enqueue(100, Kind::Ok);
     assert_eq!(left.tell(90_000, 1, Event::Remains { job: Some(JOB.into()) }).broken(), NONE);
@@ -283,6 +286,58 @@ fn breaks_3_too_many_starts() {
     let mut tale = good();
     let run = tale.start(205, FIRST);
     assert_eq!(tale.finish(206, FIRST, run, End::Failed).broken(), [3]);
+}
+
+#[test]
+fn breaks_3_a_start_of_what_was_given_back() {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Ok).receive(200, FIRST, 1).update(210, FIRST, 1_000, Mark::None);
+    let run = tale.start(220, FIRST);
+    tale.finish(230, FIRST, run, End::Failed);
+    tale.ran(1_300, FIRST, 2, End::Done).delete(1_310, FIRST);
+    assert_eq!(tale.broken(), [3]);
+    // The same of what was handed over.
+    let mut tale = handed_over(Kind::Ok);
+    tale.update(24_015, ALONE, 2_000, Mark::None);
+    let run = tale.start(24_020, ALONE);
+    tale.finish(24_030, ALONE, run, End::Done).delete(24_040, ALONE);
+    assert_eq!(tale.broken(), [3]);
+}
+
+#[test]
+fn breaks_3_a_death_for_each_wait_of_a_suspect() {
+    let waiting = |deaths| {
+        let mut tale = Tale::new();
+        tale.enqueue(100, Kind::Abort);
+        let mut count = 0;
+        for death in 1..=deaths {
+            let at = u64::from(death) * 10_000;
+            if death > 3 {
+                count += 1;
+                tale.receive(at - 3_000, FIRST, count).wire(
+                    at - 2_900,
+                    FIRST,
+                    Op::Update,
+                    |wire| {
+                        wire.hidden_ms = Some(2_000);
+                        wire.messages[0].body.as_mut().unwrap().crashed = 2;
+                    },
+                );
+            }
+            count += 1;
+            tale.receive(at, 200 + death, count);
+            if death > 1 {
+                tale.update(at, 200 + death, 5_000, Mark::Started);
+            }
+            tale.start(at + 1, 200 + death);
+            tale.died(at + 50, 200 + death);
+        }
+        let at = u64::from(deaths + 1) * 10_000;
+        tale.receive(at, FIRST, count + 1).update(at + 1, FIRST, 5_000, Mark::Fenced);
+        tale.copy(at + 2, FIRST).delete(at + 3, FIRST).poisoned(Reason::Crashed).broken()
+    };
+    assert_eq!(waiting(4), NONE);
+    assert_eq!(waiting(5), [3]);
 }
 
 #[test]
@@ -384,7 +439,7 @@ fn breaks_7_a_delete_before_the_end() {
     let mut tale = Tale::new();
     tale.enqueue(100, Kind::Ok).receive(200, FIRST, 1).delete(205, FIRST);
     let run = tale.start(210, FIRST);
-    assert_eq!(tale.finish(220, FIRST, run, End::Done).broken(), [7]);
+    assert_eq!(tale.finish(220, FIRST, run, End::Done).broken(), [3, 7]);
     let mut tale = Tale::new();
     tale.enqueue(100, Kind::Permanent).ran(200, FIRST, 1, End::Permanent);
     tale.update(205, FIRST, 5_000, Mark::Fenced).delete(210, FIRST).copy(220, FIRST);
