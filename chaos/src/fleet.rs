@@ -206,6 +206,15 @@ impl Fleet {
     }
 }
 
+/// A run that is broken off leaves nobody behind, not even those that are paused.
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for worker in self.shared.processes().keys() {
+            kill(*worker, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 impl Shared {
     fn processes(&self) -> MutexGuard<'_, BTreeMap<u32, Process>> {
         lock(&self.processes)

@@ -11,7 +11,7 @@ use anyhow::{Context, ensure};
 use job_azure::{Account, AzureBackend};
 use job_azurite::Azurite;
 use job_core::backend::ReceiveRequest;
-use job_core::{Client, EnqueueErrorKind, PoisonReason, QueueName};
+use job_core::{Client, EnqueueErrorKind, Job, PoisonReason, QueueName};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
@@ -222,6 +222,7 @@ async fn take_stock(direct: &Client, queue: &QueueName, history: &History) -> an
         #[derive(serde::Deserialize)]
         struct Args {
             n: u64,
+            kind: Option<Kind>,
             payload: String,
         }
         let args = job.args().and_then(|args| serde_json::from_str::<Args>(args).ok());
@@ -232,6 +233,11 @@ async fn take_stock(direct: &Client, queue: &QueueName, history: &History) -> an
                 PoisonReason::Crashed => Reason::Crashed,
                 PoisonReason::Permanent => Reason::Permanent,
                 _ => Reason::Other,
+            },
+            n: args.as_ref().map(|args| args.n),
+            kind: match job.name() {
+                Some(Newcomer::NAME) => Some(Kind::Newcomer),
+                _ => args.as_ref().and_then(|args| args.kind),
             },
             intact: args.is_some_and(|args| args.payload == payload(args.n)),
         });

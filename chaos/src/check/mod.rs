@@ -249,6 +249,11 @@ impl Court<'_> {
         self.deletes();
         self.overlaps();
 
+        // 9
+        if job.messages.values().any(|message| message.too_long) {
+            self.broken(9, "it was put off for longer than there was a reason for");
+        }
+
         // 10
         for run in &job.runs {
             let asked = self.story.processes.get(&run.worker).and_then(|process| process.asked);
@@ -304,6 +309,9 @@ impl Court<'_> {
         for run in &job.runs {
             if run.delivery.is_none() {
                 self.broken(3, format!("worker {} started it without a delivery", run.worker));
+            }
+            if run.in_company {
+                self.broken(3, format!("a suspect, it was not alone in worker {}", run.worker));
             }
             let fenced = run.delivery.as_ref().and_then(|(id, _)| job.messages.get(id)?.fenced);
             if fenced.is_some_and(|fenced| run.start > fenced) {

@@ -25,11 +25,12 @@ struct Tale {
     rules: Rules,
     entries: Vec<Entry>,
     runs: u64,
+    kind: Kind,
 }
 
 impl Tale {
     fn new() -> Self {
-        Self { rules: RULES, entries: Vec::new(), runs: 0 }
+        Self { rules: RULES, entries: Vec::new(), runs: 0, kind: Kind::Ok }
     }
 
     fn tell(&mut self, at: u64, pid: u32, event: Event) -> &mut Self {
@@ -39,6 +40,7 @@ impl Tale {
 
     fn enqueue(&mut self, at: u64, kind: Kind) -> &mut Self {
         let job = || JOB.to_owned();
+        self.kind = kind;
         self.tell(at, 1, Event::Invoke { job: job(), kind, n: 1 });
         self.wire(at, 0, Op::Send, |_| {});
         self.tell(at, 1, Event::Enqueued { job: job() })
@@ -82,8 +84,8 @@ impl Tale {
 
     fn start(&mut self, at: u64, worker: u32) -> u64 {
         self.runs += 1;
-        let (job, run) = (JOB.to_owned(), self.runs);
-        self.tell(at, worker, Event::Start { job, attempt: 1, run, intact: true });
+        let (job, run, kind) = (JOB.to_owned(), self.runs, self.kind);
+        self.tell(at, worker, Event::Start { job, attempt: 1, run, n: 1, kind, intact: true });
         run
     }
 
@@ -102,6 +104,11 @@ impl Tale {
         self.tell(at, 1, Event::Exited { worker })
     }
 
+    fn start_other(&mut self, at: u64, worker: u32, kind: Kind, run: u64) -> &mut Self {
+        let job = OTHER.to_owned();
+        self.tell(at, worker, Event::Start { job, attempt: 1, run, n: 2, kind, intact: true })
+    }
+
     /// A deadly job, which is started in that process and takes it along.
     fn died_of_another(&mut self, at: u64, worker: u32, count: u32) -> &mut Self {
         let job = || OTHER.to_owned();
@@ -114,12 +121,12 @@ impl Tale {
             wire.messages = vec![Seen { id: Some("other".into()), count: Some(count), body }];
         });
         let run = 1_000 + u64::from(count);
-        self.tell(at, worker, Event::Start { job: job(), attempt: 1, run, intact: true });
-        self.died(at, worker)
+        self.start_other(at, worker, Kind::Abort, run).died(at, worker)
     }
 
     fn poisoned(&mut self, reason: Reason) -> &mut Self {
-        self.tell(90_000, 1, Event::Poisoned { job: JOB.into(), reason, intact: true })
+        let (job, n, kind) = (JOB.to_owned(), Some(1), Some(self.kind));
+        self.tell(90_000, 1, Event::Poisoned { job, reason, n, kind, intact: true })
     }
 
     /// What is broken about it: the numbers of the invariants.
@@ -255,11 +262,10 @@ fn breaks_1_a_lost_job() {
 #[test]
 fn breaks_2_a_job_that_nobody_enqueued() {
     let mut tale = good();
-    let other = || OTHER.to_owned();
-    tale.tell(300, FIRST, Event::Start { job: other(), attempt: 1, run: 9, intact: true });
-    assert_eq!(tale.broken(), [2]);
+    assert_eq!(tale.start_other(300, FIRST, Kind::Ok, 9).broken(), [2]);
     let mut tale = good();
-    let poisoned = Event::Poisoned { job: other(), reason: Reason::Permanent, intact: true };
+    let (job, reason, n, kind) = (OTHER.to_owned(), Reason::Permanent, Some(2), Some(Kind::Ok));
+    let poisoned = Event::Poisoned { job, reason, n, kind, intact: true };
     assert_eq!(tale.tell(90_000, 1, poisoned).broken(), [2]);
     assert_eq!(good().tell(90_000, 1, Event::Remains { job: None }).broken(), [2]);
     assert_eq!(good().tell(120, 1, Event::Rejected { job: JOB.into() }).broken(), [2]);
@@ -274,6 +280,27 @@ fn breaks_2_changed_args() {
         }
     }
     assert_eq!(tale.broken(), [2]);
+}
+
+#[test]
+fn breaks_2_the_args_of_another_job() {
+    // Whole, and not its own.
+    for (other, with) in [(2, Kind::Ok), (1, Kind::Slow)] {
+        let mut tale = good();
+        for entry in &mut tale.entries {
+            if let Event::Start { n, kind, .. } = &mut entry.event {
+                (*n, *kind) = (other, with);
+            }
+        }
+        assert_eq!(tale.broken(), [2]);
+        let mut tale = hopeless(3);
+        for entry in &mut tale.entries {
+            if let Event::Poisoned { n, kind, .. } = &mut entry.event {
+                (*n, *kind) = (Some(other), Some(with));
+            }
+        }
+        assert_eq!(tale.broken(), [2]);
+    }
 }
 
 #[test]
@@ -355,13 +382,18 @@ fn breaks_3_a_start_behind_a_fence() {
 fn breaks_4_too_many_copies() {
     let mut tale = hopeless(3);
     assert_eq!(tale.poisoned(Reason::AttemptsExhausted).broken(), [4, 5]);
-    // One more is explained by an answer that was lost.
-    let mut tale = hopeless(3);
-    tale.wire(8_015, FIRST, Op::Send, |wire| {
-        wire.queue = format!("{QUEUE}-poison");
-        (wire.answered, wire.fault) = (false, Some("drop answer".into()));
-    });
-    assert_eq!(tale.poisoned(Reason::AttemptsExhausted).broken(), NONE);
+    let struck = |answered, fault: &str, delayed| {
+        let mut tale = hopeless(3);
+        tale.wire(8_015, FIRST, Op::Send, |wire| {
+            wire.queue = format!("{QUEUE}-poison");
+            (wire.answered, wire.fault, wire.delayed_ms) = (answered, Some(fault.into()), delayed);
+        });
+        tale.poisoned(Reason::AttemptsExhausted).broken()
+    };
+    // One more is explained by an answer that was lost or late.
+    assert_eq!(struck(false, "drop answer", None), NONE);
+    assert_eq!(struck(true, "delay answer", Some(900)), NONE);
+    assert_eq!(struck(true, "delay answer", Some(300)), [4, 5]);
 }
 
 #[test]
@@ -486,8 +518,7 @@ fn beside_a_block(at: u64, run: bool) -> Vec<u8> {
         let body = Some(Body { job: OTHER.into(), ..Body::default() });
         wire.messages = vec![Seen { id: Some("other".into()), count: Some(1), body }];
     });
-    let start = Event::Start { job: OTHER.into(), attempt: 1, run: 90, intact: true };
-    tale.tell(1_000, FIRST, start);
+    tale.start_other(1_000, FIRST, Kind::Block, 90);
     tale.enqueue(100, Kind::Slow).receive(at, FIRST, 1);
     if run {
         let run = tale.start(at, FIRST);
@@ -518,6 +549,30 @@ fn a_handler_that_blocks_costs_no_lease() {
 fn breaks_9_a_queue_that_does_not_drain() {
     assert_eq!(good().tell(125_500, 1, Event::Drained).broken(), [9]);
     assert_eq!(good().tell(124_500, 1, Event::Drained).broken(), NONE);
+}
+
+/// A job that was put off for that long, in seconds, for a reason that its body says.
+fn put_off(hidden: u64, say: impl Fn(&mut Body)) -> Vec<u8> {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Flaky).ran(200, FIRST, 1, End::Failed);
+    tale.wire(210, FIRST, Op::Update, |wire| {
+        wire.hidden_ms = Some(hidden * 1_000);
+        say(wire.messages[0].body.as_mut().unwrap());
+    });
+    tale.ran(30_000, FIRST, 2, End::Done).delete(30_010, FIRST).broken()
+}
+
+#[test]
+fn breaks_9_a_job_that_waits_for_nothing() {
+    assert_eq!(put_off(3, |body| body.failed = 1), NONE);
+    assert_eq!(put_off(4, |body| body.failed = 1), [9]);
+    assert_eq!(put_off(2, |body| body.snoozed = 1), NONE);
+    assert_eq!(put_off(3, |body| body.snoozed = 1), [9]);
+    assert_eq!(put_off(0, |body| body.given_back = 1), NONE);
+    assert_eq!(put_off(1, |body| body.given_back = 1), [9]);
+    assert_eq!(put_off(5, |body| body.put_back = 1), NONE);
+    assert_eq!(put_off(6, |body| body.put_back = 1), [9]);
+    assert_eq!(put_off(20, |body| body.put_back = 3), NONE);
 }
 
 #[test]
@@ -690,4 +745,27 @@ fn suspects_drain_one_after_the_other() {
     // Quiet was at 60 s: 4 s of the run, and 65 s for all else.
     assert_eq!(tale.tell(128_900, 1, Event::Drained).broken(), NONE);
     assert_eq!(late.tell(129_100, 1, Event::Drained).broken(), [9]);
+}
+
+#[test]
+fn breaks_3_a_suspect_in_company() {
+    let suspect = |worker| {
+        let mut tale = handed_over(Kind::Ok);
+        tale.wire(24_015, worker, Op::Update, |wire| {
+            let body = wire.messages[0].body.as_mut().unwrap();
+            (body.mark, body.crashed, wire.hidden_ms) = (Mark::Started, 2, Some(5_000));
+        });
+        let run = tale.start(24_020, worker);
+        tale.finish(24_100, worker, run, End::Done).delete(24_110, worker);
+        tale
+    };
+    assert_eq!(suspect(ALONE).broken(), NONE);
+    assert_eq!(suspect(FIRST).broken(), [3], "not in the process for suspects");
+    let mut two = suspect(ALONE);
+    two.wire(24_030, FIRST, Op::Receive, |wire| {
+        let body = Some(Body { job: OTHER.into(), ..Body::default() });
+        wire.messages = vec![Seen { id: Some("other".into()), count: Some(4), body }];
+    });
+    two.start_other(24_050, ALONE, Kind::Abort, 90);
+    assert_eq!(two.broken(), [3], "not by itself");
 }
