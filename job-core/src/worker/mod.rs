@@ -63,6 +63,7 @@ use self::slot::Slot;
 pub(crate) use self::vain::Survived;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
 use crate::decide::{Rules, Suspects};
+use crate::sabotage::{Sabotage, sabotaged};
 use crate::{Client, QueueName};
 
 /// How long, after the grace time, cancelled jobs have to be gone and given back.
@@ -204,6 +205,9 @@ impl Worker {
             () = outlive(&mut slots) => {}
         }
         info!(?grace, "worker is stopping");
+        if sabotaged(Sabotage::ExitWithoutGivingBack) {
+            return Ok(counters.report());
+        }
         tokio::select! {
             () = grace_over(home.as_deref(), aside.as_ref(), grace) => {}
             () = shutdown.cancel.cancelled() => {}
