@@ -10,6 +10,7 @@ usage: bench memory|all [--rounds N] [--quick] [--json]
   memory        queues in memory, beside apalis, tokio with serde_json, and a bare channel
   all           all of these
   instructions  instructions a job, by callgrind, beside those recorded; --record keeps them
+  work CASE N   runs N jobs of a case of those once, for a profiler to look at
   --rounds N    how often each contender has its turn; 7 by default
   --quick       tiny counts and one round: only to see that it runs
   --json        prints JSON, with every sample, in place of tables";
@@ -34,10 +35,11 @@ pub(crate) enum Command {
         effort: Effort,
         record: bool,
     },
-    /// What callgrind looks at.
+    /// What profilers look at.
     Work {
         case: String,
         jobs: u64,
+        one_thread: bool,
     },
     Help,
 }
@@ -61,7 +63,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
             "work" => {
                 let case = args.next().context("work needs a case")?;
                 let jobs = args.next().context("work needs a number of jobs")?.parse()?;
-                return Ok(Command::Work { case, jobs });
+                let one_thread = args.any(|arg| arg == "--one-thread");
+                return Ok(Command::Work { case, jobs, one_thread });
             }
             "--quick" => quick = true,
             "--json" => json = true,

@@ -38,15 +38,17 @@ fn cases() -> Vec<(&'static str, Arc<dyn Contender>, Setup)> {
     ]
 }
 
-/// Enqueues and runs so many jobs on one thread: what callgrind looks at.
+/// Enqueues and runs so many jobs: what callgrind looks at, on one thread, and other profilers on
+/// as many as there are processors.
 ///
 /// # Errors
 /// If there is no such case, or no runtime.
-pub fn work(case: &str, jobs: u64) -> anyhow::Result<()> {
+pub fn work(case: &str, jobs: u64, one_thread: bool) -> anyhow::Result<()> {
     let found = cases().into_iter().find(|(name, ..)| *name == case);
     let (_, contender, setup) = found.context("there is no such case")?;
-    let runtime = Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let mut builder =
+        if one_thread { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    builder.enable_all().build()?.block_on(async {
         let mut bench = contender.open(setup);
         bench.enqueue_in_bulk(0..jobs).await;
         finish::expect(jobs);
@@ -109,7 +111,7 @@ fn counted(case: &str, jobs: u64) -> anyhow::Result<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .arg(std::env::current_exe()?)
-        .args(["work", case, &jobs.to_string()])
+        .args(["work", case, &jobs.to_string(), "--one-thread"])
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "callgrind failed: {said}");

@@ -15,7 +15,9 @@ fn main() -> anyhow::Result<()> {
             println!("{}", cli::USAGE);
             return Ok(());
         }
-        Command::Work { case, jobs } => return instructions::work(&case, jobs),
+        Command::Work { case, jobs, one_thread } => {
+            return instructions::work(&case, jobs, one_thread);
+        }
         Command::Instructions { effort, record } => {
             println!("{}", instructions::compare(effort, record)?);
             return Ok(());

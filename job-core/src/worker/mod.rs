@@ -25,6 +25,7 @@ mod slot;
 mod vain;
 
 use std::future::{Future, pending};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -303,6 +304,7 @@ fn serve(
             services: Mutex::default(),
             rate,
             pace: Mutex::new(Pace::new(settings.min_poll)),
+            remembers: AtomicBool::new(false),
             vain: Mutex::default(),
             survived: Mutex::default(),
             plan,

@@ -128,13 +128,19 @@ impl Served {
             Some(rate) => rate.tickets(most).await.into_iter().map(Some).collect(),
             None => std::iter::repeat_with(|| None).take(most).collect::<Vec<_>>(),
         };
+        let mut spares = {
+            let mut services = self.services();
+            let left = services.len().saturating_sub(most);
+            services.split_off(left)
+        };
         let mut reserved = Vec::with_capacity(most);
         while let Some(ticket) = tickets.pop() {
+            let spare = spares.pop().unwrap_or_else(|| self.stack.clone());
             if reserved.is_empty() {
-                reserved.push(self.reserve_one(ticket).await?);
+                reserved.push(self.reserve_one(ticket, spare).await?);
                 continue;
             }
-            let mut more = std::pin::pin!(self.reserve_one(ticket));
+            let mut more = std::pin::pin!(self.reserve_one(ticket, spare));
             match poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx))).await {
                 Poll::Ready(Ok(reservation)) => reserved.push(reservation),
                 Poll::Ready(Err(_)) | Poll::Pending => break,
@@ -146,7 +152,11 @@ impl Served {
     /// From what is this queue's own to what all share: whoever waits for one thing holds only
     /// what fewer others could use. A queue that waits long for a layer of its own takes nothing
     /// from the rest.
-    async fn reserve_one(&self, ticket: Option<Ticket>) -> Result<Reservation, BoxError> {
+    async fn reserve_one(
+        &self,
+        ticket: Option<Ticket>,
+        worker: JobService,
+    ) -> Result<Reservation, BoxError> {
         let queue = match &self.plan.stack {
             None => None,
             Some(stack) => Some(ready(stack.clone()).await?),
@@ -155,8 +165,7 @@ impl Served {
             None => None,
             Some(permits) => permits.clone().acquire_owned().await.ok(),
         };
-        let spare = self.services().pop();
-        let worker = ready(spare.unwrap_or_else(|| self.stack.clone())).await?;
+        let worker = ready(worker).await?;
         Ok(Reservation { ready: Ready { worker, queue }, permit, ticket })
     }
 

@@ -114,7 +114,7 @@ impl Slot {
                 }
             };
             match turn {
-                Some(Turn::Run(item)) => self.process(item).await,
+                Some(Turn::Run(item)) => self.process(&served, item).await,
                 Some(Turn::Lead(lead)) => served.lead(lead).await,
                 None => break,
             }
@@ -122,7 +122,7 @@ impl Slot {
             consume_budget().await;
         }
         while let Some(item) = served.feed.next() {
-            self.process(item).await;
+            self.process(&served, item).await;
         }
         self.flush().await;
     }
@@ -130,12 +130,11 @@ impl Slot {
     /// Deletes what is finished.
     async fn flush(&mut self) {
         if !self.finished.is_empty() {
-            self.served.delete_group(std::mem::take(&mut self.finished)).await;
+            self.served.delete_group(&mut self.finished).await;
         }
     }
 
-    async fn process(&mut self, item: Item) {
-        let served = Arc::clone(&self.served);
+    async fn process(&mut self, served: &Served, item: Item) {
         let Item { message, lease, server_now, received_at, reservation } = item;
         let message = served.without_survived_mark(message);
         let seen = Seen {
@@ -145,13 +144,13 @@ impl Slot {
             inserted_at: message.inserted_at,
             now: server_now,
         };
-        if served.vain().contains(&message.message_id) {
+        if served.is_vain(&message.message_id) {
             debug!(queue = %seen.queue, message_id = %seen.message_id, "deleting a finished job that came again");
             self.finish(lease, &message).await;
             return;
         }
         let Reservation { ready, permit, ticket } = reservation;
-        let (served, message) = (&*served, &message);
+        let message = &message;
         let run = Run { slot: self, served, message, seen, received_at, lease, ticket };
         match &served.plan.raw {
             Some(job) => run.raw(job, ready).await,
@@ -172,7 +171,7 @@ impl Slot {
 impl Served {
     /// The message without the mark of a start that is known not to have ended in a crash.
     fn without_survived_mark(&self, mut message: Message) -> Message {
-        let survived = self.survived().take(&message.message_id);
+        let survived = self.take_survived(&message.message_id);
         let unmarked = survived.and_then(|count| {
             let mut envelope = Envelope::decode(&message.body).ok()?;
             envelope.history.started.take_if(|mark| mark.count == count)?;
@@ -223,7 +222,7 @@ impl Run<'_> {
                 Ok(lease) => self.lease = lease,
                 Err(unsettled) => {
                     // It may have been written all the same, but nothing starts.
-                    served.survived().remember(seen.message_id, seen.count);
+                    served.remember_survived(seen.message_id, seen.count);
                     return served.count_unsettled(&unsettled);
                 }
             }
@@ -275,7 +274,7 @@ impl Run<'_> {
         if let Err(Unsettled::Failed) = self.settle(settlement).await
             && marked
         {
-            served.survived().remember(seen.message_id, seen.count);
+            served.remember_survived(seen.message_id, seen.count);
         }
     }
 
@@ -345,7 +344,7 @@ impl Run<'_> {
             };
         let now = Instant::now();
         let timeout = start.job.timeout;
-        if self.lease.begin(now + timeout + self.served.grace).is_err() {
+        if self.lease.begin(now, now + timeout + self.served.grace).is_err() {
             return Ran::LeaseLost;
         }
         #[cfg(feature = "sabotage")]
