@@ -27,7 +27,7 @@ impl Served {
     /// What was reserved is dropped, services included, whenever nothing came for it: a service
     /// that is ready may hold a permit of a layer, and an idle queue must not hold what a busy one
     /// needs.
-    pub(super) async fn lead(&self, lead: Lead<'_>) {
+    pub(super) async fn lead(&self, mut lead: Lead<'_>) {
         while !self.shutdown.is_stopping() {
             if let Some(until) = self.paused() {
                 self.sleep_until(until).await;
@@ -59,7 +59,8 @@ impl Served {
                     handed = home.suspect(&self.plan.name) => handed,
                 };
                 let (batch, sent_at) = handed.received(self.leases.lease());
-                lead.deliver(self.accept(batch, reserved, sent_at));
+                let flight = lead.launch(reserved.len());
+                flight.deliver(self.accept(batch, reserved, sent_at), 1);
                 return;
             }
             let sent_at = Instant::now();
@@ -68,10 +69,15 @@ impl Served {
                 .lease(self.leases.lease());
             // The backend is to answer in time by itself. Should it not, the queue must not wait
             // for ever; what it has leased comes again.
+            let flight = lead.launch(reserved.len());
             let answer = timeout(self.receive_limit(), self.backend.receive(request)).await;
             match answer.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
                 Ok(batch) if batch.deliveries.is_empty() => {
                     drop(reserved);
+                    match flight.land() {
+                        Some(own) => lead = own,
+                        None => return,
+                    }
                     self.idle().await;
                 }
                 Ok(batch) => {
@@ -79,12 +85,18 @@ impl Served {
                     let backlog = batch.deliveries.len() >= reserved.len();
                     self.pace().round_trip =
                         if backlog { sent_at.elapsed() } else { Duration::ZERO };
-                    lead.deliver(self.accept(batch, reserved, sent_at));
+                    let most = if backlog { self.most_receives() } else { 1 };
+                    flight.deliver(self.accept(batch, reserved, sent_at), most);
                     return;
                 }
                 Err(error) => {
                     drop(reserved);
-                    self.receive_failed(&error).await;
+                    let landed = flight.land();
+                    self.receive_failed(&error, landed.is_some()).await;
+                    match landed {
+                        Some(own) => lead = own,
+                        None => return,
+                    }
                 }
             }
         }
@@ -104,6 +116,15 @@ impl Served {
             () = sleep(limit) => {}
             () = self.shutdown.stop.cancelled() => {}
         }
+    }
+
+    /// How many receives may be on their way while there is a backlog: as many as it takes to bring
+    /// something for every slot. In memory there is no way.
+    fn most_receives(&self) -> usize {
+        if !self.capabilities.remote {
+            return 1;
+        }
+        self.plan.settings.concurrency.div_ceil(self.capabilities.max_receive.max(1))
     }
 
     /// A quarter of the lease, so that what comes late is still worth starting.
@@ -227,16 +248,22 @@ impl Served {
         }
     }
 
-    async fn receive_failed(&self, error: &BackendError) {
+    /// Says so and waits before it is tried again. Where another receive is on its way, it is for
+    /// that one to count and to wait; whoever leads next begins no sooner than that.
+    async fn receive_failed(&self, error: &BackendError, alone: bool) {
         let queue = &self.plan.name;
-        let wait = self.failed();
+        let wait = if alone { self.failed() } else { FAILURE_WAITS.0 };
         let wait = error.retry_after().map_or(wait, |after| after.max(wait));
         match error.kind() {
             ErrorKind::Throttled => debug!(%queue, %error, ?wait, "receiving is throttled"),
             kind if error.is_retryable() => warn!(%queue, ?kind, %error, ?wait, "receiving failed"),
             _ => error!(%queue, %error, ?wait, "receiving failed; jobs of this queue do not run"),
         }
-        self.sleep_until(Instant::now() + wait).await;
+        if alone {
+            self.sleep_until(Instant::now() + wait).await;
+        } else {
+            self.pause(wait);
+        }
     }
 
     /// How long to wait after one more failure.

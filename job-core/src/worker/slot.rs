@@ -27,7 +27,7 @@ use crate::pipeline::{Call, Ready};
 use crate::{Args, BoxError, JobContext, JobId, Outcome, PoisonReason};
 
 /// How many finished messages are deleted in one request, where the backend takes several.
-const GROUP: usize = 8;
+const GROUP: usize = 16;
 
 /// How long a cancelled handler has to come to an end by itself before its future is dropped.
 const CANCEL_GRACE: Duration = Duration::from_millis(500);
