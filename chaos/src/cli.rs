@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 
@@ -20,8 +21,12 @@ usage: chaos [--jobs N] [--kills N] [--faults PERCENT] [--seed N | --seeds A..B]
   --kills-only      nothing but kills: measures how long jobs take to come again
   --out DIR         where histories and logs go; the system's folder for such things by default
   --keep            keeps them of a good run too
-  --sabotage HOW    with the feature of that name: workers that are broken on purpose
+  --sabotage HOW    with the feature of that name: workers that are broken on purpose, in one way;
+                    `all` tries each, and the checker has to notice it
   check HISTORY     judges the history of an earlier run";
+
+/// Longer than a queue may take to drain, so that the checker can tell.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
@@ -34,6 +39,8 @@ pub(crate) struct Options {
     pub(crate) out: Option<PathBuf>,
     pub(crate) keep: bool,
     pub(crate) sabotage: Option<String>,
+    /// How long to wait for the queue to drain.
+    pub(crate) patience: Duration,
 }
 
 pub(crate) enum Command {
@@ -53,6 +60,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
         out: None,
         keep: false,
         sabotage: None,
+        patience: PATIENCE,
     };
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {

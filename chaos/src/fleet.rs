@@ -1,9 +1,9 @@
-//! The worker processes: started, watched, started again.
-//!
-//! Whatever supervises them for real can take the place of what is in here: the rest of the
-//! harness asks for no more than this.
+//! The worker processes: a supervisor runs them, and each of them reports to the harness, which
+//! tells it its role and a way to the queue of its own, and sees when it is gone.
 
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -11,240 +11,273 @@ use std::time::Duration;
 
 use anyhow::Context;
 use rustix::process::{Pid, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::history::{Event, History, Signal};
-use crate::proxy::Port;
-use crate::worker::{GRACE, ROLE, Role, Settings};
+use crate::proxy::Proxy;
+use crate::worker::{GRACE, Hello, ROLE, Role, SUSPECTS, Settings, Told};
 
-/// How long a process may take to end before it is killed: long enough for the checker to see.
-const PATIENCE: Duration = GRACE.saturating_add(Duration::from_secs(20));
-
-/// How long the place of a process that ended stays empty.
-const BACKOFF: Duration = Duration::from_millis(200);
+/// How long processes may take to end before the harness goes on: long enough for the checker to
+/// see.
+const PATIENCE: Duration = GRACE.saturating_add(Duration::from_secs(15));
 
 #[derive(Debug)]
 pub(crate) struct Fleet {
     shared: Arc<Shared>,
-    tasks: JoinSet<anyhow::Result<()>>,
+    settings: Settings,
+    log: PathBuf,
+    supervisor: tokio::sync::Mutex<Option<Child>>,
+    _desk: JoinSet<()>,
 }
 
 #[derive(Debug)]
 struct Shared {
     history: History,
-    dir: PathBuf,
-    history_path: PathBuf,
+    proxy: Arc<Proxy>,
     sabotage: Option<String>,
-    places: Mutex<Vec<Place>>,
+    processes: Mutex<BTreeMap<u32, Process>>,
+    /// Of the next process of a name.
+    roles: Mutex<BTreeMap<String, Role>>,
 }
 
-/// Where one process runs after the other.
-#[derive(Debug)]
-struct Place {
-    port: Port,
-    /// Of the next process.
-    role: Role,
-    process: Option<Process>,
-    closed: bool,
-}
-
+/// One that lives.
 #[derive(Debug)]
 struct Process {
-    pid: Pid,
+    name: String,
     role: Role,
     paused: bool,
     leaving: bool,
 }
 
 impl Fleet {
-    /// Starts a process for each port.
-    pub(crate) fn start(
+    /// Starts so many processes under a supervisor.
+    pub(crate) async fn start(
         history: History,
+        proxy: Arc<Proxy>,
+        workers: usize,
         history_path: PathBuf,
-        dir: PathBuf,
-        ports: Vec<(Port, Role)>,
+        notes: PathBuf,
+        roles: BTreeMap<String, Role>,
         sabotage: Option<String>,
-    ) -> Self {
-        let count = ports.len();
-        let place = |(port, role)| Place { port, role, process: None, closed: false };
-        let places = Mutex::new(ports.into_iter().map(place).collect());
-        let shared = Arc::new(Shared { history, dir, history_path, sabotage, places });
+    ) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let desk: SocketAddr = listener.local_addr()?;
+        let log = notes.join("workers.log");
+        let processes = Mutex::default();
+        let shared = Shared { history, proxy, sabotage, processes, roles: Mutex::new(roles) };
+        let shared = Arc::new(shared);
         let mut tasks = JoinSet::new();
-        for place in 0..count {
-            tasks.spawn(Arc::clone(&shared).keep(place));
-        }
-        Self { shared, tasks }
+        tasks.spawn(Arc::clone(&shared).receive(listener));
+        let settings = Settings { desk, workers, history: history_path, notes };
+        let fleet = Self { shared, settings, log, supervisor: None.into(), _desk: tasks };
+        *fleet.supervisor.lock().await = Some(fleet.supervisor()?);
+        Ok(fleet)
     }
 
-    /// The places whose process is up, neither paused nor on its way out.
-    pub(crate) fn up(&self) -> Vec<usize> {
-        let places = self.shared.places();
-        let up = places.iter().enumerate().filter(|(_, place)| {
-            place.process.as_ref().is_some_and(|process| !process.paused && !process.leaving)
-        });
-        up.map(|(place, _)| place).collect()
+    fn supervisor(&self) -> anyhow::Result<Child> {
+        let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        let child = Command::new(std::env::current_exe()?)
+            .env(ROLE, serde_json::to_string(&self.settings)?)
+            .stdin(Stdio::piped())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn();
+        child.context("start a supervisor")
     }
 
-    /// The places whose process, or the next one, has that role.
-    pub(crate) fn with_role(&self, role: Role) -> Vec<usize> {
-        let places = self.shared.places();
-        let with = places.iter().enumerate().filter(|(_, place)| {
-            place.role == role || place.process.as_ref().is_some_and(|process| process.role == role)
-        });
-        with.map(|(place, _)| place).collect()
+    /// The processes that are up, neither paused nor on their way out.
+    pub(crate) fn up(&self) -> Vec<u32> {
+        let processes = self.shared.processes();
+        let up = processes.iter().filter(|(_, process)| !process.paused && !process.leaving);
+        up.map(|(worker, _)| *worker).collect()
     }
 
-    /// Sends a signal to the process there; its pid, if there is one.
-    pub(crate) fn signal(&self, place: usize, signal: Signal) -> Option<u32> {
-        self.shared.signal(place, signal, None)
+    pub(crate) fn role(&self, worker: u32) -> Option<Role> {
+        self.shared.processes().get(&worker).map(|process| process.role)
     }
 
     /// Sends a signal to that process, if it is there still.
-    pub(crate) fn signal_process(&self, place: usize, worker: u32, signal: Signal) {
-        self.shared.signal(place, signal, Some(worker));
+    pub(crate) fn signal(&self, worker: u32, signal: Signal) -> bool {
+        self.shared.signal(worker, signal)
     }
 
-    /// Ends the process there in good order; the next one has that role. Returns once it is up.
-    pub(crate) async fn roll(&self, place: usize, role: Role) {
-        self.shared.places()[place].role = role;
-        let old = self.signal(place, Signal::Term);
-        let up = || {
-            let places = self.shared.places();
-            let process = places[place].process.as_ref();
-            process.is_some_and(|process| process.role == role && Some(id(process.pid)) != old)
+    /// Ends a process in good order; the next one of its name has that role. Returns once it is
+    /// up, if one is to come.
+    pub(crate) async fn roll(&self, worker: u32, role: Role) {
+        let Some(name) = self.shared.name(worker) else { return };
+        lock(&self.shared.roles).insert(name.clone(), role);
+        self.signal(worker, Signal::Term);
+        // The one for suspects is started when there are any.
+        let up = || match name == SUSPECTS {
+            true => !self.shared.processes().contains_key(&worker),
+            false => self.shared.processes().iter().any(|(pid, process)| {
+                process.name == name && process.role == role && *pid != worker
+            }),
         };
-        let give_up = Instant::now() + PATIENCE + Duration::from_secs(5);
+        let give_up = Instant::now() + PATIENCE;
         while !up() && Instant::now() < give_up {
             sleep(Duration::from_millis(20)).await;
         }
     }
 
+    /// From now on all have that role.
+    pub(crate) async fn roll_all(&self, role: Role) {
+        lock(&self.shared.roles).clear();
+        let others = || {
+            let processes = self.shared.processes();
+            let other = processes.iter().filter(|(_, process)| process.role != role);
+            other.map(|(worker, _)| *worker).collect::<Vec<_>>()
+        };
+        for worker in others() {
+            self.roll(worker, role).await;
+        }
+    }
+
+    /// Ends the supervisor in good order and starts another one, as a deploy does.
+    pub(crate) async fn deploy(&self) -> anyhow::Result<()> {
+        let mut supervisor = self.supervisor.lock().await;
+        self.end(supervisor.take()).await?;
+        *supervisor = Some(self.supervisor()?);
+        Ok(())
+    }
+
+    /// Kills the supervisor, whose processes have to notice, and starts another one at once.
+    pub(crate) async fn orphan(&self) -> anyhow::Result<()> {
+        let mut supervisor = self.supervisor.lock().await;
+        self.shared.all_leave();
+        if let Some(mut old) = supervisor.take() {
+            old.kill().await?;
+        }
+        *supervisor = Some(self.supervisor()?);
+        Ok(())
+    }
+
     /// Ends all of them in good order.
-    pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
-        let count = {
-            let mut places = self.shared.places();
-            places.iter_mut().for_each(|place| place.closed = true);
-            places.len()
-        };
-        for place in 0..count {
-            self.signal(place, Signal::Term);
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        let supervisor = self.supervisor.lock().await.take();
+        self.end(supervisor).await?;
+        // Those that a killed supervisor left are to be gone, too.
+        let give_up = Instant::now() + PATIENCE;
+        while !self.shared.processes().is_empty() && Instant::now() < give_up {
+            sleep(Duration::from_millis(20)).await;
         }
-        let ended = async {
-            while let Some(ended) = self.tasks.join_next().await {
-                ended??;
+        let left: Vec<u32> = self.shared.processes().keys().copied().collect();
+        for worker in left {
+            // The checker tells.
+            kill(worker, rustix::process::Signal::KILL);
+        }
+        Ok(())
+    }
+
+    async fn end(&self, supervisor: Option<Child>) -> anyhow::Result<()> {
+        let Some(mut supervisor) = supervisor else { return Ok(()) };
+        self.shared.all_leave();
+        if let Some(pid) = supervisor.id() {
+            kill(pid, rustix::process::Signal::TERM);
+        }
+        // It listens to the end of its standard input.
+        let stdin = supervisor.stdin.take();
+        let ended = timeout(PATIENCE, supervisor.wait()).await;
+        drop(stdin);
+        let said = match ended {
+            Ok(status) => match status? {
+                status if status.success() => None,
+                status => Some(format!("it ended with {status}")),
+            },
+            Err(_) => {
+                supervisor.kill().await?;
+                Some("it did not end".to_owned())
             }
-            Ok(())
         };
-        match timeout(PATIENCE, ended).await {
-            Ok(ended) => ended,
-            // The checker tells; they are killed with their tasks.
-            Err(_) => Ok(()),
+        if let Some(why) = said {
+            self.shared.history.write(Event::Supervisor { why });
         }
+        Ok(())
     }
 }
 
 impl Shared {
-    fn places(&self) -> MutexGuard<'_, Vec<Place>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    fn processes(&self) -> MutexGuard<'_, BTreeMap<u32, Process>> {
+        lock(&self.processes)
     }
 
-    fn signal(&self, place: usize, signal: Signal, only: Option<u32>) -> Option<u32> {
-        let mut places = self.places();
-        let process = places[place].process.as_mut()?;
-        let worker = id(process.pid);
-        if only.is_some_and(|only| only != worker) {
-            return None;
+    fn name(&self, worker: u32) -> Option<String> {
+        self.processes().get(&worker).map(|process| process.name.clone())
+    }
+
+    /// Listens to processes that say that they are there.
+    async fn receive(self: Arc<Self>, listener: TcpListener) {
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                accepted = listener.accept() => {
+                    let Ok((process, _)) = accepted else { continue };
+                    tasks.spawn(Arc::clone(&self).attend(process));
+                }
+                Some(_) = tasks.join_next() => {}
+            }
         }
-        match signal {
-            Signal::Stop => process.paused = true,
-            Signal::Cont => process.paused = false,
-            Signal::Term | Signal::Kill => process.leaving = true,
-        }
-        self.history.write(Event::Signal { worker, signal });
+    }
+
+    /// From the first word of a process to its end, with which its connection ends.
+    async fn attend(self: Arc<Self>, mut process: TcpStream) -> anyhow::Result<()> {
+        let (read, mut write) = process.split();
+        let mut lines = BufReader::new(read).lines();
+        let hello = lines.next_line().await?.context("it said nothing")?;
+        let Hello { pid: worker, name } = serde_json::from_str(&hello)?;
+        let role = lock(&self.roles).get(&name).copied().unwrap_or(Role::New);
+        let connection = self.proxy.open(worker).await?;
+        let told = Told { role, connection, sabotage: self.sabotage.clone() };
+        let written = format!("{role:?}").to_lowercase();
+        self.history.write(Event::Spawned { worker, process: name.clone(), role: written });
+        let leaving = false;
+        self.processes().insert(worker, Process { name, role, paused: false, leaving });
+        let mut line = serde_json::to_vec(&told)?;
+        line.push(b'\n');
+        let _ = write.write_all(&line).await;
+        while matches!(lines.next_line().await, Ok(Some(_))) {}
+        self.processes().remove(&worker);
+        self.history.write(Event::Exited { worker });
+        Ok(())
+    }
+
+    fn signal(&self, worker: u32, signal: Signal) -> bool {
+        let mut processes = self.processes();
+        let Some(process) = processes.get_mut(&worker) else { return false };
         let number = match signal {
             Signal::Kill => rustix::process::Signal::KILL,
             Signal::Stop => rustix::process::Signal::STOP,
             Signal::Cont => rustix::process::Signal::CONT,
             Signal::Term => rustix::process::Signal::TERM,
         };
-        // An error says that it is gone.
-        kill_process(process.pid, number).ok().map(|()| worker)
-    }
-
-    /// Keeps a process in a place until that is closed.
-    async fn keep(self: Arc<Self>, place: usize) -> anyhow::Result<()> {
-        loop {
-            let mut child = {
-                let mut places = self.places();
-                let Place { port, role, process, closed } = &mut places[place];
-                if *closed {
-                    return Ok(());
-                }
-                let child = self.spawn(place, *role, port)?;
-                let pid = child.id().and_then(|pid| Pid::from_raw(pid as i32));
-                let pid = pid.context("a new process has no id")?;
-                port.belongs_to(id(pid));
-                *process = Some(Process { pid, role: *role, paused: false, leaving: false });
-                let role = format!("{role:?}").to_lowercase();
-                self.history.write(Event::Spawned { worker: id(pid), slot: place, role });
-                child
-            };
-            // It would be closed by waiting, and the process end.
-            let stdin = child.stdin.take();
-            let worker = child.id().unwrap_or_default();
-            let status = self.wait(&mut child, place).await?;
-            drop(stdin);
-            self.places()[place].process = None;
-            self.history.write(Event::Exited {
-                worker,
-                code: status.code(),
-                signal: std::os::unix::process::ExitStatusExt::signal(&status),
-            });
-            sleep(BACKOFF).await;
+        match signal {
+            Signal::Stop => process.paused = true,
+            Signal::Cont => process.paused = false,
+            Signal::Term | Signal::Kill => process.leaving = true,
         }
+        self.history.write(Event::Signal { worker, signal });
+        kill(worker, number)
     }
 
-    /// Until it ends; one that was asked to and does not is killed.
-    async fn wait(
-        &self,
-        child: &mut Child,
-        place: usize,
-    ) -> anyhow::Result<std::process::ExitStatus> {
-        let mut asked = None;
-        loop {
-            if let Ok(status) = timeout(Duration::from_secs(1), child.wait()).await {
-                return Ok(status?);
-            }
-            let leaving = self.places()[place].process.as_ref().is_some_and(|it| it.leaving);
-            if leaving && asked.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
-                self.signal(place, Signal::Kill, None);
-            }
+    /// Their supervisor ends, and so are they to.
+    fn all_leave(&self) {
+        for (worker, process) in &mut *self.processes() {
+            process.leaving = true;
+            self.history.write(Event::Signal { worker: *worker, signal: Signal::Term });
         }
-    }
-
-    fn spawn(&self, place: usize, role: Role, port: &Port) -> anyhow::Result<Child> {
-        let settings = Settings {
-            role,
-            connection: port.connection_string.clone(),
-            history: self.history_path.clone(),
-            notes: self.dir.clone(),
-            sabotage: self.sabotage.clone(),
-        };
-        let log = self.dir.join(format!("worker-{place}.log"));
-        let log = OpenOptions::new().create(true).append(true).open(log)?;
-        let child = Command::new(std::env::current_exe()?)
-            .env(ROLE, serde_json::to_string(&settings)?)
-            .stdin(Stdio::piped())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .kill_on_drop(true)
-            .spawn();
-        child.context("start a worker")
     }
 }
 
-fn id(pid: Pid) -> u32 {
-    pid.as_raw_nonzero().get() as u32
+/// Whether it was there to get it.
+fn kill(pid: u32, signal: rustix::process::Signal) -> bool {
+    Pid::from_raw(pid as i32).is_some_and(|pid| kill_process(pid, signal).is_ok())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -61,11 +61,14 @@ pub(crate) enum Event {
     /// A request that changed something or was tampered with.
     Wire(Wire),
     /// A worker process was started.
-    Spawned { worker: u32, slot: usize, role: String },
-    /// SIGKILL, SIGSTOP, SIGCONT or SIGTERM was sent to it.
+    Spawned { worker: u32, process: String, role: String },
+    /// SIGKILL, SIGSTOP, SIGCONT or SIGTERM was sent to it; or the latter to its supervisor, or that
+    /// was killed.
     Signal { worker: u32, signal: Signal },
     /// It is gone.
-    Exited { worker: u32, code: Option<i32>, signal: Option<i32> },
+    Exited { worker: u32 },
+    /// A supervisor did not end as it should have.
+    Supervisor { why: String },
     /// No more faults from here on.
     Quiet,
     /// The queue is empty.

@@ -31,14 +31,14 @@ macro_rules! kinds {
 }
 
 kinds! {
-    Ok 570 "Succeeds soon.",
-    Slow 60 "Takes longer than a lease.",
+    Ok 605 "Succeeds soon.",
+    Slow 30 "Takes longer than a lease.",
     Flaky 120 "Fails up to three times, then succeeds.",
     Hopeless 50 "Always fails, three times at most.",
     Permanent 40 "Says that it can never succeed.",
     Discard 40 "Drops itself.",
     Snooze 40 "Puts itself off once.",
-    Block 15 "Blocks its thread for longer than a lease.",
+    Block 10 "Blocks its thread for longer than a lease.",
     Abort 4 "Takes its process with it.",
     Overflow 2 "Overflows its stack.",
     Memory 2 "Asks for more memory than there is.",

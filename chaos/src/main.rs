@@ -13,6 +13,8 @@ mod jobs;
 mod nemesis;
 mod proxy;
 mod run;
+#[cfg(feature = "sabotage")]
+mod sabotage;
 mod worker;
 
 use std::path::Path;
@@ -42,6 +44,11 @@ fn harness() -> anyhow::Result<ExitCode> {
             let verdict = check::judge(&history::read(&history)?)?;
             println!("{verdict}");
             verdict.is_good()
+        }
+        #[cfg(feature = "sabotage")]
+        Command::Run(options) if options.sabotage.as_deref() == Some("all") => {
+            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+            runtime.block_on(sabotage::all(&options))?
         }
         Command::Run(options) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

@@ -20,6 +20,10 @@ enum Act {
     Pause,
     /// Ends a process in good order; its successor has the other role.
     Roll,
+    /// Ends the supervisor in good order, all its processes with it, and starts another.
+    Deploy,
+    /// Kills the supervisor, and starts another.
+    Orphan,
     /// Strikes nearly every other request for a moment.
     Burst,
 }
@@ -41,12 +45,14 @@ pub(crate) struct Nemesis {
 
 impl Nemesis {
     /// Acts as the enqueueing of `jobs` goes on, until all is done and undone.
-    pub(crate) async fn run(mut self, enqueued: &AtomicU64, jobs: u64) {
+    pub(crate) async fn run(mut self, enqueued: &AtomicU64, jobs: u64) -> anyhow::Result<()> {
         let mut acts = vec![Act::Kill; self.kills as usize];
         if !self.only_kills {
             let some = |n: u64| if self.kills == 0 { 0 } else { n.max(1) as usize };
             acts.extend([Act::Pause].repeat(some(self.kills / 3)));
             acts.extend([Act::Roll].repeat(some(self.kills / 2)));
+            acts.extend([Act::Deploy].repeat(some(self.kills / 5)));
+            acts.extend([Act::Orphan].repeat(some(self.kills / 5)));
             if self.faults > 0 {
                 acts.extend([Act::Burst].repeat(1 + self.kills as usize / 3));
             }
@@ -59,12 +65,21 @@ impl Nemesis {
             while enqueued.load(Relaxed) < due {
                 sleep(Duration::from_millis(20)).await;
             }
-            self.act(act, &mut later).await;
+            self.act(act, &mut later).await?;
         }
         while later.join_next().await.is_some() {}
+        Ok(())
     }
 
-    async fn act(&mut self, act: Act, later: &mut JoinSet<()>) {
+    async fn act(&mut self, act: Act, later: &mut JoinSet<()>) -> anyhow::Result<()> {
+        if matches!(act, Act::Deploy | Act::Orphan) {
+            // A process that is paused hears of nothing.
+            while later.join_next().await.is_some() {}
+            return match act {
+                Act::Deploy => self.fleet.deploy().await,
+                _ => self.fleet.orphan().await,
+            };
+        }
         if act == Act::Burst {
             let (proxy, usual) = (Arc::clone(&self.proxy), self.faults);
             proxy.strike(BURST);
@@ -72,32 +87,33 @@ impl Nemesis {
                 sleep(Duration::from_secs(2)).await;
                 proxy.strike(usual);
             });
-            return;
+            return Ok(());
         }
-        let place = loop {
+        let worker = loop {
             match self.rng.choice(self.fleet.up()) {
-                Some(place) => break place,
+                Some(worker) => break worker,
                 None => sleep(Duration::from_millis(20)).await,
             }
         };
         let fleet = Arc::clone(&self.fleet);
         match act {
-            Act::Kill => drop(fleet.signal(place, Signal::Kill)),
+            Act::Kill => drop(fleet.signal(worker, Signal::Kill)),
             Act::Pause => {
                 let pause = LEASE + Duration::from_millis(self.rng.u64(1_000..4_000));
-                if let Some(worker) = fleet.signal(place, Signal::Stop) {
+                if fleet.signal(worker, Signal::Stop) {
                     later.spawn(async move {
                         sleep(pause).await;
-                        fleet.signal_process(place, worker, Signal::Cont);
+                        fleet.signal(worker, Signal::Cont);
                     });
                 }
             }
             Act::Roll => {
-                let old = fleet.with_role(Role::Old).contains(&place);
+                let old = fleet.role(worker) == Some(Role::Old);
                 let role = if old { Role::New } else { Role::Old };
-                later.spawn(async move { fleet.roll(place, role).await });
+                later.spawn(async move { fleet.roll(worker, role).await });
             }
-            Act::Burst => {}
+            Act::Burst | Act::Deploy | Act::Orphan => {}
         }
+        Ok(())
     }
 }

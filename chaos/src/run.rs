@@ -1,6 +1,6 @@
 //! One run, from an empty queue to the verdict.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::Context;
+use job_azure::{Account, AzureBackend};
 use job_azurite::Azurite;
 use job_core::backend::ReceiveRequest;
 use job_core::{Client, EnqueueErrorKind, PoisonReason, QueueName};
@@ -31,16 +32,15 @@ const PRODUCERS: u64 = 4;
 /// Producers wait while the queue holds more.
 const DEPTH: u64 = 250;
 
-/// How long to wait for the queue to drain: longer than it may take, so that the checker can tell.
-const DRAIN: Duration = Duration::from_secs(150);
-
-/// A worker without a supervisor has no other process to run them in.
-const SUSPECTS_ALONE: bool = false;
+/// Under a supervisor they are.
+const SUSPECTS_ALONE: bool = true;
 
 /// The verdict, and where the history is.
 pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict, PathBuf)> {
     fastrand::seed(seed);
-    let name = format!("job-chaos-{seed}-{}", std::process::id());
+    static RUNS: AtomicU64 = AtomicU64::new(1);
+    let (run, how) = (RUNS.fetch_add(1, Relaxed), options.sabotage.as_deref().unwrap_or("sound"));
+    let name = format!("job-chaos-{seed}-{how}-{}-{run}", std::process::id());
     let dir = options.out.clone().unwrap_or_else(std::env::temp_dir).join(name);
     std::fs::create_dir_all(&dir).with_context(|| format!("create {}", dir.display()))?;
     let path = dir.join("history.jsonl");
@@ -60,30 +60,34 @@ pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict
     });
 
     let azurite = Azurite::start()?;
-    let direct = worker::client(&azurite.connection_string())?;
+    // The harness itself has all the time: the machine may be busy.
+    let account = Account::from_connection_string(&azurite.connection_string())?;
+    let direct = Client::new(AzureBackend::new(account)?);
     let queue = QueueName::new(QUEUE)?;
     direct.backend().create_queue(&queue, &Default::default()).await?;
     let faults = if options.kills_only { 0 } else { options.faults };
-    let mut proxy = Proxy::new(&azurite.connection_string(), history.clone(), seed, faults)?;
-    let producers_port = proxy.open().await?;
-    let mut ports = Vec::new();
-    for number in 0..options.workers {
-        let role = if number == 0 && !options.kills_only { Role::Old } else { Role::New };
-        ports.push((proxy.open().await?, role));
-    }
+    let proxy = Proxy::new(&azurite.connection_string(), history.clone(), seed, faults)?;
     let proxy = Arc::new(proxy);
-    let fleet = Arc::new(Fleet::start(
+    let producers_way = proxy.open(0).await?;
+    let mut roles = BTreeMap::new();
+    if !options.kills_only {
+        roles.insert("1".to_owned(), Role::Old);
+    }
+    let fleet = Fleet::start(
         history.clone(),
+        Arc::clone(&proxy),
+        options.workers,
         path.clone(),
         dir.clone(),
-        ports,
+        roles,
         options.sabotage.clone(),
-    ));
+    );
+    let fleet = Arc::new(fleet.await?);
 
     let enqueued = Arc::new(AtomicU64::new(0));
     let status = Status {
         started: Instant::now(),
-        seed,
+        name: options.sabotage.clone().unwrap_or_else(|| format!("seed {seed}")),
         jobs: options.jobs,
         enqueued: Arc::clone(&enqueued),
         proxy: Arc::clone(&proxy),
@@ -103,17 +107,14 @@ pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict
         kills: options.kills,
         only_kills: options.kills_only,
     };
-    let client = worker::client(&producers_port.connection_string)?;
+    let client = worker::client(&producers_way)?;
     let produced = produce(kinds, &client, &direct, &history, &enqueued);
-    let (produced, ()) = tokio::join!(produced, nemesis.run(&enqueued, options.jobs));
-    produced?;
+    tokio::try_join!(produced, nemesis.run(&enqueued, options.jobs))?;
 
     proxy.strike(0);
     history.write(Event::Quiet);
-    for place in fleet.with_role(Role::Old) {
-        fleet.roll(place, Role::New).await;
-    }
-    if timeout(DRAIN, drained(&direct, &queue)).await.is_ok() {
+    fleet.roll_all(Role::New).await;
+    if timeout(options.patience, drained(&direct, &queue)).await.is_ok() {
         history.write(Event::Drained);
     }
     let fleet = Arc::into_inner(fleet).context("somebody still has the fleet")?;
@@ -260,7 +261,7 @@ fn look_for_leaks(
 /// How far it has come.
 struct Status {
     started: Instant,
-    seed: u64,
+    name: String,
     jobs: u64,
     enqueued: Arc<AtomicU64>,
     proxy: Arc<Proxy>,
@@ -277,8 +278,8 @@ impl Status {
             ticks.tick().await;
             let stats = self.direct.backend().stats(&queue).await;
             let line = format!(
-                "seed {}, {:3} s: {}/{} enqueued, {} off the queue, {} on it, {} requests struck",
-                self.seed,
+                "{}, {:3} s: {}/{} enqueued, {} off the queue, {} on it, {} requests struck",
+                self.name,
                 self.started.elapsed().as_secs(),
                 self.enqueued.load(Relaxed),
                 self.jobs,

@@ -25,30 +25,40 @@ fn it_serves_until_it_is_terminated() {
         command.stdout(Stdio::piped());
         command
     };
-    let sent = with_account(&["enqueue", "ada", "grace"]).output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&sent.stdout), "2 jobs on the queue `greetings`\n");
-
-    let mut served = Running(with_account(&["serve"]).stderr(Stdio::null()).spawn().unwrap());
-    let mut told = BufReader::new(served.0.stdout.take().unwrap());
-    let mut text = String::new();
-    while text.matches("hello, ").count() < 2 {
-        assert_ne!(told.read_line(&mut text).unwrap(), 0, "it ended: {text}");
+    for (how, report) in [
+        (&["serve"][..], "the worker's report: "),
+        (&["serve", "--processes", "2"], "the supervisor's report: 2 processes started; jobs: "),
+    ] {
+        let sent = with_account(&["enqueue", "ada", "grace"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&sent.stdout), "2 jobs on the queue `greetings`\n");
+        let mut served = Running(with_account(how).stderr(Stdio::null()).spawn().unwrap());
+        let mut told = BufReader::new(served.0.stdout.take().unwrap());
+        let mut text = String::new();
+        while text.matches("hello, ").count() < 2 {
+            assert_ne!(told.read_line(&mut text).unwrap(), 0, "it ended: {text}");
+        }
+        let pid = served.0.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        told.read_to_string(&mut text).unwrap();
+        assert!(served.0.wait().unwrap().success(), "{text}");
+        assert!(text.contains("hello, ada (job ") && text.contains(", attempt 1)"), "{text}");
+        let end = format!("\n{report}2 received, 2 started, 2 completed\n");
+        assert!(text.ends_with(&end), "{text}");
     }
-    let pid = served.0.id().to_string();
-    assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-    told.read_to_string(&mut text).unwrap();
-    assert!(served.0.wait().unwrap().success(), "{text}");
-    assert!(text.contains("hello, ada (job ") && text.contains(", attempt 1)"), "{text}");
-    assert!(text.ends_with("2 received, 2 started, 2 completed\n"), "{text}");
 }
 
 #[test]
 fn what_cannot_work_is_said_at_once() {
     let azurite = [("AZURE_STORAGE_CONNECTION_STRING", "UseDevelopmentStorage=true")];
     let said = |output: Output| String::from_utf8_lossy(&output.stderr).into_owned();
-    let usage = "error: usage: worker serve | worker enqueue NAME..\n";
-    assert_eq!(said(worker(&[], &azurite).output().unwrap()), usage);
-    assert_eq!(said(worker(&["srve"], &azurite).output().unwrap()), usage);
+    let usage = "error: usage: worker serve [--processes N] | worker enqueue NAME..\n";
+    for args in [&[][..], &["srve"], &["serve", "4"], &["serve", "--processes"]] {
+        assert_eq!(said(worker(args, &azurite).output().unwrap()), usage);
+    }
+    let many = said(worker(&["serve", "--processes", "many"], &azurite).output().unwrap());
+    assert!(many.starts_with("error: `many` is no number of processes: "), "{many}");
+    let none = said(worker(&["serve", "--processes", "0"], &azurite).output().unwrap());
+    assert!(none.contains("use at least 1"), "{none}");
     let nobody = said(worker(&["enqueue"], &azurite).output().unwrap());
     assert_eq!(nobody, "error: whom to greet? worker enqueue NAME..\n");
     let nowhere = said(worker(&["serve"], &[]).output().unwrap());

@@ -10,6 +10,7 @@ use common::*;
 use job_core::backend::{Backend, ErrorKind};
 use job_core::{Backoff, JobError, Queue};
 use serde_json::json;
+use tokio::sync::Barrier;
 use tokio::sync::mpsc::unbounded_channel;
 use tokio::time::{Instant, sleep};
 
@@ -361,6 +362,38 @@ async fn a_job_that_kills_its_worker_ends_in_poison_and_its_neighbours_are_not_c
     let worker = Running::new(builder(backend.clone(), script).queue(queue()));
     drained(&backend, WORK).await;
     assert_eq!(worker.stop().await.poisoned(), 0);
+}
+
+/// Without a supervisor there is no process for suspects: they run in place, and beside others.
+#[tokio::test(start_paused = true)]
+async fn suspects_run_like_others_where_there_is_but_one_process() {
+    // As each of them was there when two workers went away.
+    let suspect = |order| with(job(order), "history", json!({ "crashed": 2 }));
+    for concurrency in [1, 3] {
+        let spy = spied().await;
+        let all_run = Arc::new(Barrier::new(concurrency));
+        let (script, mut heard) = told(move |_, _| {
+            let all_run = Arc::clone(&all_run);
+            async move {
+                // They can only end together.
+                all_run.wait().await;
+                Ok(())
+            }
+        });
+        put_job(&spy, &suspect("a")).await;
+        put_jobs(&spy, ["b"]).await;
+        put_job(&spy, &suspect("c")).await;
+        let settings = queue().concurrency(concurrency);
+        let worker = Running::new(builder(spy.clone(), script).queue(settings));
+        let mut runs = heard.take(3).await;
+        drained(&spy, WORK).await;
+        runs.sort();
+        assert_eq!(runs, [("a".to_owned(), 3), ("b".to_owned(), 1), ("c".to_owned(), 3)]);
+        let report = worker.stop().await;
+        assert_eq!((report.completed(), report.given_back(), report.poisoned()), (3, 0, 0));
+        // Those two alone are marked.
+        assert_eq!(spy.count(Op::Replace), 2);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -107,6 +107,9 @@ fn whole(story: &Story, verdict: &mut Verdict) {
             None => broken(10, format!("worker {worker} did not end")),
         }
     }
+    for why in &story.supervisors {
+        broken(10, format!("the supervisor: {why}"));
+    }
     for leak in &story.leaks {
         broken(11, leak.clone());
     }
@@ -385,8 +388,9 @@ impl Court<'_> {
         let reasons: Vec<_> = job.poison.iter().map(|(reason, _)| *reason).collect();
         let (completed, discarded) = (job.count(End::Done) > 0, job.count(End::Discarded) > 0);
         // A job that was there when others killed its worker, again and again. Where suspects run
-        // alone, that cannot be.
-        let exclusive = self.story.rules.suspects_alone;
+        // alone, that cannot be, unless the harness did it.
+        let framed = job.messages.values().any(|message| message.framed);
+        let exclusive = self.story.rules.suspects_alone && !framed;
         let went_down = reasons.contains(&Reason::Crashed);
         let others = |own: Option<Reason>| {
             let fits =

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::history::{End, Entry, Event, Mark, Micros, Op, Reason, Rules, SECOND, Signal, Wire};
 use crate::jobs::{Kind, QUEUE};
+use crate::worker::SUSPECTS;
 
 /// An answer that takes longer than this may have come too late, faults or none.
 const SLOW: Micros = 700_000;
@@ -83,6 +84,8 @@ pub(super) struct Message {
     pub(super) unexplained: u32,
     /// How many of those found a start announced.
     pub(super) suspected: u32,
+    /// Whether the last of these may have been the harness's doing: a kill, a pause, a fault.
+    pub(super) framed: bool,
     pub(super) deliveries: Vec<Delivery>,
 }
 
@@ -98,6 +101,7 @@ enum Last {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Delivery {
     pub(super) at: Micros,
+    /// Who received it, or has it now: a suspect is handed over.
     pub(super) worker: u32,
     pub(super) count: u32,
     pub(super) answered: bool,
@@ -149,6 +153,8 @@ impl Job {
 /// What happened to one process.
 #[derive(Debug, Default)]
 pub(super) struct Process {
+    /// It is the one that suspects are handed over to.
+    for_suspects: bool,
     pub(super) asked: Option<Micros>,
     pub(super) killed: Option<Micros>,
     pub(super) exited: Option<Micros>,
@@ -167,6 +173,18 @@ impl Process {
             // What it receives meanwhile, it may not get to see in time.
             || self.blocked.is_some_and(|blocked| blocked + PAUSE >= from)
     }
+
+    /// Whether it was killed, paused or asked to end since then, so that nothing that it had is to
+    /// blame.
+    fn is_framed(&self, from: Micros) -> bool {
+        let since = |at: Option<Micros>| at.is_some_and(|at| at + PAUSE >= from);
+        since(self.killed) || since(self.stopped) || since(self.asked)
+    }
+
+    fn gone_since(&self, from: Micros) -> bool {
+        self.exited.is_some_and(|exited| exited >= from)
+            || self.stopped.is_some_and(|stopped| stopped + PAUSE >= from)
+    }
 }
 
 /// The whole of it.
@@ -179,6 +197,8 @@ pub(super) struct Story {
     pub(super) drained: Option<Micros>,
     pub(super) longest_put_off: Micros,
     pub(super) leaks: Vec<String>,
+    /// What supervisors did wrong.
+    pub(super) supervisors: Vec<String>,
     /// Messages at the end that are no jobs.
     pub(super) strangers: u32,
     pub(super) faults: BTreeMap<String, u32>,
@@ -204,6 +224,7 @@ impl Story {
             drained: None,
             longest_put_off: 0,
             leaks: Vec::new(),
+            supervisors: Vec::new(),
             strangers: 0,
             faults: BTreeMap::new(),
         };
@@ -231,6 +252,7 @@ impl Story {
             Event::Unknown { job } => self.job(job).told = Some(Told::Unknown),
             Event::Entered { job, .. } => self.job(job).entered += 1,
             Event::Start { job, run, intact, .. } => {
+                let for_suspects = self.processes.get(&pid).is_some_and(|it| it.for_suspects);
                 let job = self.jobs.entry(job.clone()).or_default();
                 if job.invoked.is_some_and(|(_, kind)| kind == Kind::Block) {
                     self.processes.entry(pid).or_default().blocked = Some(at);
@@ -241,7 +263,7 @@ impl Story {
                     intact: *intact,
                     start: at,
                     end: None,
-                    delivery: job.take_delivery(pid, at),
+                    delivery: job.take_delivery(pid, for_suspects, at),
                 };
                 job.runs.push(run);
             }
@@ -275,7 +297,11 @@ impl Story {
                 self.job(job).poison.push((*reason, *intact));
             }
             Event::Leaked { secret, file } => self.leaks.push(format!("{secret} in {file}")),
-            Event::Spawned { .. } | Event::Left { .. } | Event::Run { .. } | Event::End => {}
+            Event::Supervisor { why } => self.supervisors.push(why.clone()),
+            Event::Spawned { worker, process, .. } => {
+                self.processes.entry(*worker).or_default().for_suspects = process == SUSPECTS;
+            }
+            Event::Left { .. } | Event::Run { .. } | Event::End => {}
         }
     }
 
@@ -284,6 +310,7 @@ impl Story {
             *self.faults.entry(fault.clone()).or_default() += 1;
         }
         let lease = self.rules.lease_ms;
+        let processes = &self.processes;
         let lost = !wire.answered || wire.fault.is_some() || at.saturating_sub(wire.sent) > SLOW;
         for seen in &wire.messages {
             let (Some(id), body) = (&seen.id, &seen.body) else { continue };
@@ -318,15 +345,25 @@ impl Story {
                     let count = seen.count.unwrap_or_default();
                     if message.last == Last::Held {
                         let before = message.deliveries.last();
-                        let known = before.is_none_or(|before| {
-                            let process = self.processes.get(&before.worker);
-                            !before.answered
-                                || job.struck.is_some_and(|struck| struck >= before.at)
-                                || process.is_some_and(|process| process.lets_go(before.at))
+                        let struck = before.is_none_or(|before| {
+                            !before.answered || job.struck.is_some_and(|it| it >= before.at)
                         });
+                        let holder = before.and_then(|it| Some((it, processes.get(&it.worker)?)));
+                        // One that was handed over, and not touched since.
+                        let handed = |before: &Delivery| {
+                            let mut all = processes.values().filter(|it| it.for_suspects);
+                            all.any(|it| it.gone_since(before.at))
+                        };
+                        let known = struck
+                            || holder.is_some_and(|(it, process)| process.lets_go(it.at))
+                            || before.is_some_and(|it| message.suspected > 0 && handed(it));
                         message.unexplained += u32::from(!known);
                         message.expired.insert(count);
-                        message.suspected += u32::from(message.mark == Mark::Started);
+                        if message.mark == Mark::Started {
+                            message.suspected += 1;
+                            message.framed = struck
+                                || holder.is_none_or(|(it, process)| process.is_framed(it.at));
+                        }
                     }
                     message.last = Last::Held;
                     message.deliveries.push(Delivery {
@@ -340,6 +377,11 @@ impl Story {
                 }
                 Op::Update => {
                     let hidden = wire.hidden_ms.unwrap_or_default();
+                    if let Some(last) = message.deliveries.last_mut()
+                        && processes.get(&wire.worker).is_some_and(|it| it.for_suspects)
+                    {
+                        last.worker = wire.worker;
+                    }
                     if let Some(body) = body {
                         overcharges = Some((body.failed, body.crashed));
                         message.mark = body.mark;
@@ -395,23 +437,35 @@ impl Story {
         recoveries
     }
 
-    /// By when the queue has to be empty.
+    /// By when the queue has to be empty. Suspects run one after the other.
     pub(super) fn drain_limit(&self) -> Micros {
-        self.rules.lease_ms * 1_000 + self.longest_put_off + 60 * SECOND
+        let lane = self.jobs.values().flat_map(|job| &job.runs).filter_map(|run| {
+            let alone = self.processes.get(&run.worker).is_some_and(|it| it.for_suspects);
+            let (end, _) = run.end.filter(|_| alone)?;
+            Some(end.saturating_sub(run.start.max(self.quiet?)))
+        });
+        self.rules.lease_ms * 1_000 + self.longest_put_off + 60 * SECOND + lane.sum::<Micros>()
     }
 }
 
 impl Job {
     /// The delivery that a run in that process must be of. Each has one run at most.
-    fn take_delivery(&mut self, worker: u32, before: Micros) -> Option<(String, u32)> {
+    fn take_delivery(
+        &mut self,
+        worker: u32,
+        handed_over: bool,
+        before: Micros,
+    ) -> Option<(String, u32)> {
         let latest = self
             .messages
             .iter_mut()
             .flat_map(|(id, message)| message.deliveries.iter_mut().map(move |it| (id, it)))
-            .filter(|(_, it)| it.worker == worker && it.answered && !it.run && it.at <= before)
+            .filter(|(_, it)| it.worker == worker || handed_over)
+            .filter(|(_, it)| it.answered && !it.run && it.at <= before)
             .max_by_key(|(_, it)| it.at);
         let (id, delivery) = latest?;
         delivery.run = true;
+        delivery.worker = worker;
         Some((id.clone(), delivery.count))
     }
 

@@ -99,7 +99,7 @@ impl Tale {
     }
 
     fn died(&mut self, at: u64, worker: u32) -> &mut Self {
-        self.tell(at, 1, Event::Exited { worker, code: None, signal: Some(6) })
+        self.tell(at, 1, Event::Exited { worker })
     }
 
     fn poisoned(&mut self, reason: Reason) -> &mut Self {
@@ -405,11 +405,17 @@ fn breaks_9_a_queue_that_does_not_drain() {
 #[test]
 fn breaks_10_a_process_that_does_not_end() {
     let asked = Event::Signal { worker: FIRST, signal: Signal::Term };
-    let gone = Event::Exited { worker: FIRST, code: Some(0), signal: None };
+    let gone = Event::Exited { worker: FIRST };
     let ends = |at| good().tell(1_000, 1, asked.clone()).tell(at, 1, gone.clone()).broken();
     assert_eq!(ends(6_900), NONE);
     assert_eq!(ends(7_500), [10]);
     assert_eq!(good().tell(1_000, 1, asked.clone()).broken(), [10]);
+}
+
+#[test]
+fn breaks_10_a_supervisor_that_had_to_kill() {
+    let why = "it had to kill 1 processes".to_owned();
+    assert_eq!(good().tell(1_000, 1, Event::Supervisor { why }).broken(), [10]);
 }
 
 #[test]
@@ -422,7 +428,7 @@ fn breaks_10_a_start_after_the_signal() {
 
 #[test]
 fn breaks_11_a_secret_in_a_log() {
-    let leak = Event::Leaked { secret: "receipt".into(), file: "worker-0.log".into() };
+    let leak = Event::Leaked { secret: "receipt".into(), file: "workers.log".into() };
     assert_eq!(good().tell(90_000, 1, leak).broken(), [11]);
 }
 
@@ -451,4 +457,75 @@ fn who_goes_down_with_others_is_unexpected_where_suspects_run_alone() {
     let mut tale = innocent();
     tale.rules.suspects_alone = true;
     assert_eq!(tale.broken(), [0]);
+}
+
+const ALONE: u32 = 103;
+
+/// A job that was there when its workers died, and then runs where suspects do.
+fn handed_over(kind: Kind) -> Tale {
+    let mut tale = Tale::new();
+    tale.rules.suspects_alone = true;
+    let process = "suspects".to_owned();
+    tale.tell(1, 1, Event::Spawned { worker: ALONE, process, role: "new".into() });
+    tale.enqueue(100, kind);
+    for count in 1..=3 {
+        let (at, worker) = (u64::from(count) * 6_000, 200 + count);
+        tale.receive(at, worker, count);
+        if count > 1 {
+            tale.update(at, worker, 5_000, Mark::Started);
+        }
+        tale.start(at + 1, worker);
+        tale.died(at + 50, worker);
+    }
+    tale.receive(24_000, FIRST, 4);
+    tale.update(24_010, ALONE, 5_000, Mark::Started);
+    tale
+}
+
+#[test]
+fn a_suspect_runs_where_it_was_handed_over_to() {
+    let mut tale = handed_over(Kind::Ok);
+    let run = tale.start(24_020, ALONE);
+    tale.finish(24_100, ALONE, run, End::Done).delete(24_110, ALONE);
+    assert_eq!(tale.broken(), NONE);
+    // Nobody else may start it from that delivery.
+    let mut tale = handed_over(Kind::Ok);
+    let run = tale.start(24_020, SECOND_WORKER);
+    tale.finish(24_100, SECOND_WORKER, run, End::Done).delete(24_110, SECOND_WORKER);
+    assert_eq!(tale.broken(), [3]);
+}
+
+/// It dies there, in whatever way, and is condemned.
+fn condemned(kind: Kind, death: impl FnOnce(&mut Tale)) -> Vec<u8> {
+    let mut tale = handed_over(kind);
+    tale.start(24_020, ALONE);
+    death(&mut tale);
+    tale.died(24_100, ALONE);
+    tale.receive(29_100, FIRST, 5).update(29_101, FIRST, 5_000, Mark::Fenced);
+    tale.copy(29_102, FIRST).delete(29_103, FIRST).poisoned(Reason::Crashed);
+    tale.broken()
+}
+
+#[test]
+fn who_dies_alone_is_condemned_for_it() {
+    assert_eq!(condemned(Kind::Abort, |_| {}), NONE);
+    assert_eq!(condemned(Kind::Ok, |_| {}), [0], "it does not kill");
+    let killed = Event::Signal { worker: ALONE, signal: Signal::Kill };
+    let by_us = |tale: &mut Tale| {
+        tale.tell(24_090, 1, killed);
+    };
+    assert_eq!(condemned(Kind::Ok, by_us), NONE, "the harness killed it");
+}
+
+#[test]
+fn suspects_drain_one_after_the_other() {
+    let mut tale = handed_over(Kind::Slow);
+    let run = tale.start(24_020, ALONE);
+    tale.finish(64_020, ALONE, run, End::Done).delete(64_030, ALONE);
+    let mut late = handed_over(Kind::Slow);
+    let run = late.start(24_020, ALONE);
+    late.finish(64_020, ALONE, run, End::Done).delete(64_030, ALONE);
+    // Quiet was at 60 s: 4 s of the run, and 65 s for all else.
+    assert_eq!(tale.tell(128_900, 1, Event::Drained).broken(), NONE);
+    assert_eq!(late.tell(129_100, 1, Event::Drained).broken(), [9]);
 }

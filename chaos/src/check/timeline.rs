@@ -82,10 +82,7 @@ fn line(entry: &Entry, messages: &BTreeSet<String>) -> String {
         Event::Poisoned { reason, .. } => format!("in poison, {reason:?}"),
         Event::Remains { .. } => "still in the queue".to_owned(),
         Event::Signal { worker, signal } => format!("worker {worker}: SIG{signal:?}"),
-        Event::Exited { worker, code, signal } => match (code, signal) {
-            (Some(code), _) => format!("worker {worker}: exited with {code}"),
-            (None, signal) => format!("worker {worker}: gone by signal {}", signal.unwrap_or(0)),
-        },
+        Event::Exited { worker } => format!("worker {worker}: gone"),
         Event::Wire(wire) => wire_line(wire, messages, entry.at),
         other => format!("{other:?}"),
     }

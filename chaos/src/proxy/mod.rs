@@ -9,7 +9,7 @@ mod wire;
 use std::collections::HashSet;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,7 @@ const BUSY: &str = "<?xml version=\"1.0\" encoding=\"utf-8\"?><Error><Code>Serve
 #[derive(Debug)]
 pub(crate) struct Proxy {
     shared: Arc<Shared>,
-    tasks: JoinSet<()>,
+    tasks: Mutex<JoinSet<()>>,
 }
 
 #[derive(Debug)]
@@ -50,21 +50,6 @@ struct Shared {
     receipts: Mutex<HashSet<String>>,
     struck: AtomicU64,
     deleted: AtomicU64,
-}
-
-/// A port, and whose it is at the moment.
-#[derive(Clone, Debug)]
-pub(crate) struct Port {
-    /// By which it is reached.
-    pub(crate) connection_string: String,
-    worker: Arc<AtomicU32>,
-}
-
-impl Port {
-    /// From now on it is that process's.
-    pub(crate) fn belongs_to(&self, worker: u32) {
-        self.worker.store(worker, Relaxed);
-    }
 }
 
 impl Proxy {
@@ -87,33 +72,32 @@ impl Proxy {
             struck: AtomicU64::new(0),
             deleted: AtomicU64::new(0),
         };
-        Ok(Self { shared: Arc::new(shared), tasks: JoinSet::new() })
+        Ok(Self { shared: Arc::new(shared), tasks: Mutex::default() })
     }
 
-    pub(crate) async fn open(&mut self) -> io::Result<Port> {
+    /// Opens a port for that process, 0 for the producers: the connection string to use.
+    pub(crate) async fn open(&self, worker: u32) -> io::Result<String> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let (upstream, own) = (self.shared.upstream.to_string(), listener.local_addr()?);
         let connection_string = self.shared.connection_string.replace(&upstream, &own.to_string());
-        let port = Port { connection_string, worker: Arc::default() };
-        let (shared, worker) = (Arc::clone(&self.shared), Arc::clone(&port.worker));
-        self.tasks.spawn(async move {
+        let shared = Arc::clone(&self.shared);
+        lock(&self.tasks).spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 tokio::select! {
                     accepted = listener.accept() => {
                         let Ok((client, _)) = accepted else { continue };
                         let shared = Arc::clone(&shared);
-                        let worker = Arc::clone(&worker);
                         connections.spawn(async move {
                             // What goes wrong with a connection, its client sees.
-                            let _ = shared.serve(client, &worker).await;
+                            let _ = shared.serve(client, worker).await;
                         });
                     }
                     Some(_) = connections.join_next() => {}
                 }
             }
         });
-        Ok(port)
+        Ok(connection_string)
     }
 
     /// So many of a hundred requests are struck from now on.
@@ -138,12 +122,10 @@ impl Proxy {
 }
 
 impl Shared {
-    async fn serve(&self, mut client: TcpStream, worker: &AtomicU32) -> io::Result<()> {
+    async fn serve(&self, mut client: TcpStream, worker: u32) -> io::Result<()> {
         client.set_nodelay(true)?;
         while let Some(request) = http::read(&mut client, Expect::Request).await? {
-            // The process that opened it may be gone before its last request is read; no other one
-            // uses its connections.
-            let mut wire = Wire { worker: worker.load(Relaxed), ..wire::request(&request) };
+            let mut wire = Wire { worker, ..wire::request(&request) };
             let fault = self.faults.next();
             wire.fault = fault.map(|fault| fault.name().to_owned());
             self.struck.fetch_add(u64::from(fault.is_some()), Relaxed);

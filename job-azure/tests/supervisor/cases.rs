@@ -1,11 +1,12 @@
 //! The tests.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use job_core::PoisonReason;
 use libtest_mimic::{Failed, Trial};
 use rustix::process::Signal;
 
+use crate::front::{Front, Wire};
 use crate::observe::{Bench, Running, kill};
 
 /// What processes have at their end beyond their grace time.
@@ -34,9 +35,19 @@ cases! {
     processes_end_when_their_supervisor_is_killed,
     a_second_signal_skips_the_grace_time,
     what_does_not_end_is_killed,
+    a_signal_to_all_processes_counts_once,
+    processes_end_while_the_backend_is_down,
+    processes_end_while_a_move_to_poison_is_under_way,
+    processes_end_although_handlers_ignore_cancellation,
+    processes_end_although_blocking_work_does_not,
+    processes_that_hear_nothing_are_killed,
+    processes_are_replaced_one_after_the_other,
     a_process_that_is_terminated_alone_drains_and_is_started_again,
     jobs_that_kill_their_process_are_quarantined,
+    many_innocents_outlive_several_killers,
+    who_was_there_too_often_runs_alone_and_completes,
     suspects_run_one_at_a_time_in_a_process_of_their_own,
+    suspects_wait_for_a_process_that_does_not_start,
 }
 
 #[track_caller]
@@ -245,6 +256,165 @@ fn what_does_not_end_is_killed() {
     ends_well(&mut running);
 }
 
+/// As systemd stops a service: a signal to each, and the supervisor's order comes on top of it.
+fn a_signal_to_all_processes_counts_once() {
+    for children_first in [false, true] {
+        let bench = Bench::new(&format!("group-{children_first}"));
+        let mut running = bench.start(&[("grace", "600")]);
+        bench.enqueue(["hold-a"]);
+        let pid = running.started("hold-a").pid;
+        let asked = format!("asked 1 {pid}");
+        let signalled = format!("signal 1 {pid}");
+        if children_first {
+            kill(pid, Signal::TERM);
+            running.says(&signalled);
+            running.signal(Signal::TERM);
+            running.says(&asked);
+        } else {
+            running.signal(Signal::TERM);
+            running.says(&asked);
+            kill(pid, Signal::TERM);
+            running.says(&signalled);
+        }
+        bench.open("hold-a");
+        let report = ends_well(&mut running);
+        assert_eq!(report, "1 processes started; jobs: 1 received, 1 started, 1 completed");
+        assert_eq!(bench.depth(), 0);
+    }
+}
+
+fn processes_end_while_the_backend_is_down() {
+    for (name, wire) in [("cut", Wire::Cut), ("silent", Wire::Silent)] {
+        let (bench, front) = (Bench::new(&format!("down-{name}")), Front::new());
+        let settings = [
+            ("processes", "2"),
+            ("concurrency", "1"),
+            ("grace", "1"),
+            ("connection", &front.connection_string()),
+        ];
+        let mut running = bench.start(&settings);
+        bench.enqueue(["gate-a", "gate-b"]);
+        running.started("gate-a");
+        running.started("gate-b");
+        front.set(wire);
+        running.signal(Signal::TERM);
+        // By themselves: who is late is killed, and that is in the report.
+        let report = ends_well(&mut running);
+        assert_eq!(report, "2 processes started; jobs: 2 received, 2 started", "{name}");
+        // What could not be given back comes again.
+        let mut running = bench.start(&[]);
+        for gate in ["gate-a", "gate-b"] {
+            bench.open(gate);
+            assert_eq!(running.done(gate).attempt, 1);
+        }
+        running.signal(Signal::TERM);
+        ends_well(&mut running);
+        assert_eq!(bench.depth(), 0);
+    }
+}
+
+fn processes_end_while_a_move_to_poison_is_under_way() {
+    let (bench, front) = (Bench::new("moving"), Front::new());
+    let mut running = bench.start(&[("grace", "1"), ("connection", &front.connection_string())]);
+    running.state("1", "Running", 0);
+    front.set(Wire::Holds(format!("POST /devstoreaccount1/{}-poison/messages", bench.queue)));
+    bench.enqueue(["poison-a"]);
+    running.started("poison-a");
+    front.holds();
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert_eq!(report, "1 processes started; jobs: 1 received, 1 started");
+    assert_eq!((bench.poisoned(), bench.depth()), (vec![], 1));
+    // The next one finishes it, and does not run the job.
+    let mut running = bench.start(&[]);
+    bench.until_poisoned(&[("poison-a".into(), PoisonReason::Permanent)]);
+    running.signal(Signal::TERM);
+    ends_well(&mut running);
+    assert_eq!((running.count("start", "poison-a"), bench.depth()), (0, 0));
+}
+
+fn processes_end_although_handlers_ignore_cancellation() {
+    let bench = Bench::new("deaf");
+    let mut running = bench.start(&[("processes", "2"), ("concurrency", "1"), ("grace", "1")]);
+    bench.enqueue(["deaf-a", "deaf-b"]);
+    running.started("deaf-a");
+    running.started("deaf-b");
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert_eq!(report, "2 processes started; jobs: 2 received, 2 started, 2 given back");
+    assert_eq!((bench.depth(), bench.visible()), (2, 2), "at once");
+}
+
+fn processes_end_although_blocking_work_does_not() {
+    let bench = Bench::new("endless");
+    let settings = [("processes", "3"), ("concurrency", "1"), ("grace", "1"), ("threads", "1")];
+    let mut running = bench.start(&settings);
+    bench.enqueue(["spin-a", "block-a", "gate-a"]);
+    for order in ["spin-a", "block-a", "gate-a"] {
+        running.started(order);
+    }
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    // Whose handler is gone is given back, though its thread goes on; who holds a thread of the
+    // runtime comes again when its lease ends.
+    let (given_back, abandoned) = (", 2 given back", ", 1 abandoned");
+    assert!(report.contains(given_back) && report.contains(abandoned), "{report}");
+    assert!(report.starts_with("3 processes started; jobs: 3 received, 3 started"), "{report}");
+    assert_eq!((bench.depth(), bench.visible()), (3, 2));
+}
+
+fn processes_that_hear_nothing_are_killed() {
+    let bench = Bench::new("mute");
+    let mut running = bench.start(&[("processes", "2"), ("grace", "1"), ("threads", "0")]);
+    bench.enqueue(["block-a"]);
+    running.started("block-a");
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert!(report.starts_with("2 processes started, 1 killed at the end; "), "{report}");
+    assert_eq!(bench.depth(), 1);
+}
+
+fn processes_are_replaced_one_after_the_other() {
+    let bench = Bench::new("rolling");
+    let settings = [("processes", "3"), ("concurrency", "2"), ("max_jobs", "5")];
+    let mut running = bench.start(&settings);
+    for n in ["1", "2", "3"] {
+        running.state(n, "Running", 0);
+    }
+    let mut orders = 0..;
+    let ready = running.heard.len();
+    for n in ["1", "2", "3"] {
+        // Until each was replaced twice.
+        let again = format!("state {n} Running ");
+        while !running.heard.iter().any(|line| line.starts_with(&again) && line.ends_with(" 2")) {
+            let some: Vec<_> = orders.by_ref().take(6).map(|n| format!("ok-{n}")).collect();
+            bench.enqueue(&some);
+            for order in &some {
+                running.done(order);
+            }
+            running.listen();
+        }
+    }
+    running.signal(Signal::TERM);
+    let begun = running.heard.len();
+    let report = ends_well(&mut running);
+    let done = orders.start;
+    assert!(report.contains(&format!(" {done} started, {done} completed")), "{report}");
+    assert!(!report.contains("died"), "{report}");
+    assert_eq!(bench.depth(), 0);
+    // All of them work all the time, and only one is replaced at a time.
+    let states: Vec<_> = running.heard[ready..begun]
+        .iter()
+        .filter_map(|line| line.strip_prefix("state "))
+        .map(|line| line.split(' ').nth(1).unwrap())
+        .collect();
+    for states in states.chunks_exact(3) {
+        assert!(states.iter().all(|state| ["Running", "Recycling"].contains(state)), "{states:?}");
+        let replaced = states.iter().filter(|state| **state == "Recycling").count();
+        assert!(replaced <= 1, "{states:?}");
+    }
+}
+
 fn a_process_that_is_terminated_alone_drains_and_is_started_again() {
     let bench = Bench::new("alone");
     let mut running = bench.start(&[]);
@@ -261,13 +431,17 @@ fn a_process_that_is_terminated_alone_drains_and_is_started_again() {
     assert_eq!(report, "2 processes started; jobs: 2 received, 2 started, 2 completed");
 }
 
-fn jobs_that_kill_their_process_are_quarantined() {
-    let bench = Bench::new("killers");
-    let killers = match cfg!(target_os = "linux") {
-        true => &["abort-a", "oom-a", "overflow-a"][..],
+fn killers() -> &'static [&'static str] {
+    match cfg!(target_os = "linux") {
+        true => &["abort-a", "oom-a", "overflow-a"],
         // Elsewhere the limit of a process's memory is not kept.
         false => &["abort-a", "overflow-a"],
-    };
+    }
+}
+
+fn jobs_that_kill_their_process_are_quarantined() {
+    let bench = Bench::new("killers");
+    let killers = killers();
     let mut running = bench.start(&[("processes", "2"), ("crash_loop", "50")]);
     // Some that are there when it happens, again and again.
     let naps = ["nap-a", "nap-b"].map(str::to_owned).into_iter();
@@ -287,11 +461,7 @@ fn jobs_that_kill_their_process_are_quarantined() {
         };
         (killers.iter().filter(apart).count() == killers.len()).then_some(())
     });
-    let limit = Instant::now() + Duration::from_secs(60);
-    while bench.poisoned() != expected {
-        assert!(Instant::now() < limit, "in poison: {:?}", bench.poisoned());
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    bench.until_poisoned(&expected);
     running.signal(Signal::TERM);
     let report = ends_well(&mut running);
     for killer in killers {
@@ -301,6 +471,76 @@ fn jobs_that_kill_their_process_are_quarantined() {
     }
     assert!(report.contains(" suspects run apart"), "{report}");
     assert_eq!(bench.depth(), 0);
+}
+
+fn many_innocents_outlive_several_killers() {
+    let bench = Bench::new("innocents");
+    let settings = [("processes", "2"), ("concurrency", "8"), ("crash_loop", "50")];
+    let mut running = bench.start(&settings);
+    let innocents: Vec<_> = (0..30).map(|n| format!("slow-{n}")).collect();
+    bench.enqueue(&innocents[..10]);
+    bench.enqueue(killers());
+    bench.enqueue(&innocents[10..]);
+    for order in &innocents {
+        running.done(order);
+    }
+    let crashed = |order: &&str| ((*order).to_owned(), PoisonReason::Crashed);
+    let expected: Vec<_> = killers().iter().map(crashed).collect();
+    bench.until_poisoned(&expected);
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert!(report.contains(&format!("{} poisoned", expected.len())), "{report}");
+    assert_eq!((bench.poisoned(), bench.depth()), (expected, 0));
+}
+
+/// Somebody else kills their process each time.
+fn who_was_there_too_often_runs_alone_and_completes() {
+    let bench = Bench::new("there");
+    let mut running = bench.start(&[("concurrency", "2"), ("crash_loop", "50")]);
+    bench.enqueue(["gate-a"]);
+    bench.enqueue_with_attempts("gate-b", 2);
+    // The first time is not on record.
+    for nth in 1..=2 {
+        let (a, b) = (running.nth("start", "gate-a", nth), running.nth("start", "gate-b", nth));
+        assert_eq!((a.pid, a.attempt, b.attempt), (b.pid, 1, 1));
+        kill(a.pid, Signal::KILL);
+    }
+    // One has its last attempt, the other may be there once more.
+    let (a, b) = (running.nth("start", "gate-a", 3), running.nth("start", "gate-b", 3));
+    assert_eq!((&*a.process, &*b.process), ("1", "suspects"));
+    kill(a.pid, Signal::KILL);
+    bench.open("gate-b");
+    running.done("gate-b");
+    assert_eq!(running.nth("start", "gate-a", 4).process, "suspects");
+    bench.open("gate-a");
+    assert_eq!(running.done("gate-a").attempt, 3);
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert!(report.contains("3 died; 2 suspects run apart; "), "{report}");
+    assert_eq!((bench.poisoned(), bench.depth()), (vec![], 0));
+}
+
+fn suspects_wait_for_a_process_that_does_not_start() {
+    for (start, times) in [("fail", 1), ("abort", 2)] {
+        let bench = Bench::new(&format!("suspects-{start}"));
+        let mut running = bench.start(&[("suspects_start", start), ("crash_loop", "4")]);
+        bench.enqueue(["twice-a"]);
+        running.until("a process for suspects that dies", |heard| {
+            let said = heard.iter().filter_map(|line| line.strip_prefix("state suspects "));
+            let restarts = said.filter_map(|said| said.rsplit(' ').next()?.parse::<u32>().ok());
+            (restarts.max()? + 1 >= times).then_some(())
+        });
+        bench.enqueue(["ok-a"]);
+        running.done("ok-a");
+        bench.open("suspects");
+        bench.open("twice-a");
+        let end = running.done("twice-a");
+        assert_eq!((&*end.process, end.attempt), ("suspects", 3));
+        running.signal(Signal::TERM);
+        let report = ends_well(&mut running);
+        assert!(report.contains("; 1 suspects run apart; "), "{report}");
+        assert_eq!((bench.poisoned(), bench.depth()), (vec![], 0));
+    }
 }
 
 fn suspects_run_one_at_a_time_in_a_process_of_their_own() {

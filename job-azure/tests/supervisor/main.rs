@@ -8,6 +8,8 @@
 #[cfg(unix)]
 mod cases;
 #[cfg(unix)]
+mod front;
+#[cfg(unix)]
 mod observe;
 #[cfg(unix)]
 mod program;

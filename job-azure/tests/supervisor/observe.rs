@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use crate::program::{self, Act, SETTINGS};
 
 /// For what should be there much sooner.
-const LIMIT: Duration = Duration::from_secs(90);
+pub const LIMIT: Duration = Duration::from_secs(90);
 
 /// A queue of its own, and a folder of gates.
 pub struct Bench {
@@ -47,6 +47,23 @@ impl Bench {
         let jobs = orders.into_iter().map(|order| Act { order: order.to_string() });
         let sent = self.client.enqueue_all(jobs).queue(&self.queue);
         self.runtime.block_on(sent.into_future()).unwrap();
+    }
+
+    /// One job with other attempts than those of its kind.
+    pub fn enqueue_with_attempts(&self, order: &str, max_attempts: u32) {
+        let job = Act { order: order.to_owned() };
+        let sent = self.client.enqueue(job).queue(&self.queue).max_attempts(max_attempts);
+        self.runtime.block_on(sent.into_future()).unwrap();
+    }
+
+    /// Waits until these are in the poison queue, and no others.
+    #[track_caller]
+    pub fn until_poisoned(&self, expected: &[(String, PoisonReason)]) {
+        let limit = Instant::now() + LIMIT;
+        while self.poisoned() != expected {
+            assert!(Instant::now() < limit, "in poison: {:?}", self.poisoned());
+            thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// Lets a job go on.
@@ -166,6 +183,12 @@ impl Running {
             self.pids.insert(pid);
         }
         self.heard.push(line);
+    }
+
+    /// Waits for that line.
+    #[track_caller]
+    pub fn says(&mut self, expected: &str) {
+        self.until(expected, |heard| heard.iter().any(|line| line == expected).then_some(()));
     }
 
     /// Waits for the `nth` start or end (from 1) of that order.

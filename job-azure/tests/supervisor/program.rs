@@ -1,6 +1,7 @@
 //! The program that is supervised. It says what happens on stdout, a line in one write each:
-//! `start ORDER PROCESS PID`, `done ORDER PROCESS PID`; the supervisor says
-//! `state PROCESS STATE PID RESTARTS`, and at its end `report ..` or `error ..`.
+//! `start ORDER PROCESS PID ATTEMPT`, `done ORDER PROCESS PID ATTEMPT`; a process also says
+//! `asked PROCESS PID` when its supervisor asks it to end and `signal PROCESS PID` at a SIGTERM. The
+//! supervisor says `state PROCESS STATE PID RESTARTS`, and at its end `report ..` or `error ..`.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -12,6 +13,7 @@ use job_azure::{Account, AzureBackend};
 use job_core::prelude::*;
 use job_core::supervisor::{ProcessStatus, WorkerProcess};
 use job_core::{BoxError, Supervisor};
+use tokio::signal::unix::SignalKind;
 
 /// What a supervisor and its processes are told: `name=value` pairs.
 pub const SETTINGS: &str = "SUPERVISOR_TEST";
@@ -55,9 +57,13 @@ pub fn run() -> Option<ExitCode> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    // 0 of them: all is done on the main one.
     let threads = settings.number("threads").unwrap_or(2) as usize;
-    let runtime = runtime.worker_threads(threads).enable_all().build().unwrap();
+    let mut runtime = match threads {
+        0 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = runtime.worker_threads(threads.max(1)).enable_all().build().unwrap();
     Some(runtime.block_on(supervise(settings)))
 }
 
@@ -106,7 +112,13 @@ async fn supervise(settings: Settings) -> ExitCode {
 
 /// What one process does.
 async fn work(process: WorkerProcess, settings: Settings) -> Result<(), BoxError> {
-    match settings.get("start") {
+    let gates = Gates(settings.get("gates").ok_or("no gates")?.into());
+    // Those for suspects only until the test lets them.
+    let start = match process.name() {
+        "suspects" if !gates.is_open("suspects") => settings.get("suspects_start"),
+        _ => settings.get("start"),
+    };
+    match start {
         Some("fail") => return Err("the database is not there".into()),
         Some("abort") => abort(),
         _ => {}
@@ -119,10 +131,24 @@ async fn work(process: WorkerProcess, settings: Settings) -> Result<(), BoxError
         .concurrency(concurrency)
         .lease(LEASE)
         .max_poll(Duration::from_millis(300));
-    let gates = Gates(settings.get("gates").ok_or("no gates")?.into());
     let worker =
         Worker::builder(&client).data(gates).data(process.clone()).queue(queue).grace(grace);
-    process.run(worker.build()?).await?;
+    let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
+    let tell_asked = async {
+        process.shutdown().await;
+        say(&format!("asked {} {}", process.name(), id()));
+        std::future::pending::<()>().await;
+    };
+    let tell_signals = async {
+        while terminate.recv().await.is_some() {
+            say(&format!("signal {} {}", process.name(), id()));
+        }
+    };
+    tokio::select! {
+        ended = process.run(worker.build()?) => drop(ended?),
+        () = tell_asked => unreachable!(),
+        () = tell_signals => unreachable!(),
+    }
     Ok(())
 }
 
@@ -130,8 +156,12 @@ async fn work(process: WorkerProcess, settings: Settings) -> Result<(), BoxError
 pub struct Gates(PathBuf);
 
 impl Gates {
+    fn is_open(&self, order: &str) -> bool {
+        self.0.join(order).exists()
+    }
+
     async fn wait(&self, order: &str) {
-        while !self.0.join(order).exists() {
+        while !self.is_open(order) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -152,14 +182,35 @@ pub async fn act(
         "twice" if cx.attempt() < 3 => abort(),
         "twice" => gates.wait(&order).await,
         "block" => {
-            while !gates.0.join(&order).exists() {
+            while !gates.is_open(&order) {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
+        // Does not go on once it was cancelled.
+        "hold" => tokio::select! {
+            biased;
+            () = cx.cancellation().cancelled() => std::future::pending().await,
+            () = gates.wait(&order) => {}
+        },
+        // Ignores that it is cancelled.
+        "deaf" => loop {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        },
+        // On a thread of its own, for ever.
+        "spin" => {
+            tokio::task::spawn_blocking(|| {
+                loop {
+                    std::thread::sleep(Duration::from_secs(1));
+                }
+            })
+            .await?
+        }
+        "poison" => return Err(JobError::permanent("cannot be done")),
         "abort" => abort(),
         "overflow" => assert_ne!(overflow(1), 1),
         "oom" => out_of_memory(),
         "nap" => tokio::time::sleep(Duration::from_secs(3)).await,
+        "slow" => tokio::time::sleep(Duration::from_secs(1)).await,
         "leak" => {
             std::mem::forget(std::hint::black_box(vec![1_u8; 200 << 20]));
             gates.wait(&order).await;

@@ -17,12 +17,13 @@ use crate::{Backoff, JobId, PoisonReason};
 /// its worker is bounded by its deliveries alone, generously, since lost receives count among them.
 const UNMARKED_DELIVERIES_PER_CRASH: u32 = 5;
 
-/// With so many crashes a job is a suspect: it has been there twice when its worker went away.
+/// With so many crashes a job is a suspect: it has been there twice when its worker went away. It is
+/// one with its first crash where there may not be another: by then it was to run alone once, or it
+/// could be condemned for what ran beside it.
 const SUSPECT: u32 = 2;
 
-/// How long a suspect waits that cannot be handed over: until it is its turn, or about that.
-const SUSPECT_WAITS: Backoff =
-    Backoff::exponential(Duration::from_secs(2), Duration::from_secs(60));
+/// How long a suspect waits that cannot be handed over: longer each time, since many may be waiting.
+const FIRST_WAIT: Duration = Duration::from_secs(2);
 
 const CRASHED: &str = "the worker running this job went away without a word, again and again; \
                        look for aborts, stack overflows and out-of-memory kills";
@@ -262,11 +263,13 @@ fn check_crashes<'a, J: Known>(
         return refuse(envelope, message, seen, reason, problem, capabilities);
     }
 
-    let suspect = history.crashed >= SUSPECT;
-    if suspect && rules.suspects == Suspects::Elsewhere {
+    let is_last = history.crashed + 1 >= crash_limit || history.attempt() >= max_attempts;
+    let suspect = history.crashed >= SUSPECT || (history.crashed > 0 && is_last);
+    if suspect && let Suspects::Elsewhere { longest_wait } = rules.suspects {
         let refusal = Refusal::of(&envelope, None);
         let expires_in = job.policy().expires_in;
-        let settlement = make_wait(envelope, seen, expires_in, capabilities, rng);
+        let wait = Backoff::exponential(FIRST_WAIT.min(longest_wait), longest_wait);
+        let settlement = make_wait(envelope, seen, expires_in, wait, capabilities, rng);
         return Admission::HandOver(settlement, refusal);
     }
 
@@ -293,11 +296,12 @@ fn make_wait(
     mut envelope: Envelope<'_>,
     seen: Seen<'_>,
     expires_in: Option<Duration>,
+    wait: Backoff,
     capabilities: &Capabilities,
     rng: &mut fastrand::Rng,
 ) -> Settlement {
     envelope.history.given_back = envelope.history.given_back.saturating_add(1);
-    let most = SUSPECT_WAITS.ceiling(envelope.history.given_back);
+    let most = wait.ceiling(envelope.history.given_back);
     let delay = most / 2 + up_to(most / 2, rng);
     rewrite(envelope, seen, expires_in, delay, Later::GiveBack, capabilities)
 }

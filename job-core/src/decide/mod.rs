@@ -89,7 +89,10 @@ pub(crate) enum Suspects {
     #[default]
     Here,
     /// In a process of their own, one at a time.
-    Elsewhere,
+    Elsewhere {
+        /// The longest that one waits before it asks again whether it is its turn.
+        longest_wait: Duration,
+    },
 }
 
 /// What the worker is to do with a message.

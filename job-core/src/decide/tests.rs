@@ -143,7 +143,7 @@ impl Given {
     }
     /// Suspects run in a process of their own, and this is another.
     fn suspects_elsewhere(self) -> Self {
-        self.but(|g| g.rules.suspects = Suspects::Elsewhere)
+        self.but(|g| g.rules.suspects = Suspects::Elsewhere { longest_wait: 60 * S })
     }
     /// The worker has no handler of that name.
     fn unknown(self) -> Self {

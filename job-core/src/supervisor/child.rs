@@ -38,6 +38,11 @@ impl Program {
         Ok(Self { path: std::env::current_exe()?, args: std::env::args_os().collect() })
     }
 
+    #[cfg(test)]
+    pub(super) fn at(path: &str) -> Self {
+        Self { path: path.into(), args: Vec::new() }
+    }
+
     /// Starts it as the process of that name, in a process group of its own: ctrl-c in a terminal
     /// is for the supervisor, which passes it on once.
     pub(super) fn start(&self, name: &str) -> io::Result<Started> {

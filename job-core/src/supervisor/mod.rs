@@ -44,10 +44,10 @@
 //! - **Recycling.** A process that has [too much memory](Supervisor::max_memory) or
 //!   [enough jobs](Supervisor::max_jobs) behind it is replaced: once its successor has found its
 //!   queues, it takes no more jobs, finishes those it has, however long they take, and ends.
-//! - **Suspects.** A job of which two starts ended with the process going away is not run beside
-//!   others a third time: it is handed over to a process of its own, started when needed, one such
-//!   job at a time. Others are given back meanwhile, not charged. See
-//!   [`crash_limit`](crate::WorkerBuilder::crash_limit) for what becomes of it.
+//! - **Suspects.** A job of which two starts on record ended with the process going away, or one if
+//!   there may not be another, is not run beside others again: it is handed over to a process of its
+//!   own, started when needed, one such job at a time. Others are given back meanwhile, not charged.
+//!   See [`crash_limit`](crate::WorkerBuilder::crash_limit) for what becomes of it.
 //!
 //! Log lines of a process are in a span `worker` with the field `process`; those of the supervisor
 //! have that field, too. Stdout and stderr are the supervisor's own; stdin is empty.

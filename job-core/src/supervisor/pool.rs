@@ -1,5 +1,8 @@
 //! The supervisor itself: all its processes, and what becomes of them.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::future::pending;
 use std::time::Duration;
@@ -440,8 +443,14 @@ impl Pool {
             // It is started when there is something to do, but not before then.
             Next::StartAt(_) if suspects && useful => {}
             Next::StartAt(at) if suspects => place.keep_until = Some(at),
+            // The others can go on without it, and it is tried for ever: what is wrong may end.
             Next::GiveUp if suspects => {
-                place.keep_until = Some(now + self.settings.restarts.longest);
+                let (deaths, pause) = (place.past.deaths, self.settings.restarts.longest);
+                place.keep_until = Some(now + pause);
+                error!(
+                    deaths,
+                    exit, "the process for suspects does not start; such jobs wait in their queues"
+                );
             }
             Next::StartAt(at) => {
                 debug!(process = place.name, pause = ?(at - now), "starting it again");

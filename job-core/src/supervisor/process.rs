@@ -25,7 +25,7 @@ use tracing::{Span, error, info, info_span};
 
 use super::wire::{self, Down, HEARTBEAT, SUSPECTS, Suspect, Up, line};
 use super::{AFTER_GRACE, DEFAULT_GRACE, chain};
-use crate::worker::{Claim, Counters, Handed, Home, Signals};
+use crate::worker::{Claim, Counters, Handed, Home, listen};
 use crate::{BoxError, QueueName, Report, Worker, WorkerError};
 
 /// One of a [`Supervisor`](super::Supervisor)'s processes, seen from within.
@@ -52,29 +52,29 @@ impl WorkerProcess {
         self.link.listens.store(true, Relaxed);
         let worker = worker.at(Arc::new(Arc::clone(&self.link)));
         let handle = worker.handle();
-        let mut signals = Signals::new().map_err(WorkerError::Signals)?;
-        let ask = async {
-            tokio::select! {
-                () = self.link.stop.cancelled() => {}
-                () = signals.next() => self.link.hurry.cancel(),
-            }
+        // Signals and orders are counted apart: who stops a group of processes, as systemd does,
+        // sends each of them a signal, and the supervisor's order comes on top.
+        let (first, second) = (handle.clone(), handle.clone());
+        let hurry = self.link.hurry.clone();
+        let _listening = listen(
+            move || {
+                hurry.cancel();
+                first.shutdown();
+            },
+            move || second.shutdown_now(),
+        )
+        .map_err(WorkerError::Signals)?;
+        let obey = async {
+            self.link.stop.cancelled().await;
             handle.shutdown();
-            // One that retires has all the time, until it is told otherwise.
-            tokio::select! {
-                () = self.link.hurry.cancelled() => {}
-                () = signals.next() => self.link.hurry.cancel(),
-            }
-            tokio::select! {
-                () = self.link.now.cancelled() => {}
-                () = signals.next() => {}
-            }
+            self.link.now.cancelled().await;
             handle.shutdown_now();
         };
         let mut running = std::pin::pin!(worker.run());
         tokio::select! {
             biased;
             report = &mut running => report,
-            () = ask => running.await,
+            () = obey => running.await,
         }
     }
 
@@ -100,6 +100,8 @@ pub(super) struct Link {
     retires: AtomicBool,
     /// Somebody in the process waits for the word to end.
     listens: AtomicBool,
+    /// The others were sent a signal.
+    signalled: AtomicBool,
     workers: Mutex<Vec<Arc<Counters>>>,
     grace_millis: AtomicU64,
     claims: Mutex<Claims>,
@@ -159,6 +161,7 @@ impl Link {
             retires: AtomicBool::new(false),
             now: CancellationToken::new(),
             listens: AtomicBool::new(false),
+            signalled: AtomicBool::new(false),
             workers: Mutex::default(),
             grace_millis: AtomicU64::new(0),
             claims: Mutex::default(),
@@ -252,19 +255,19 @@ impl Link {
                 info!("the worker process is to end when its jobs are done");
                 self.retires.store(true, Relaxed);
                 self.stop.cancel();
-                self.without_listeners();
+                self.without_listeners(false);
             }
             Down::Drain => {
                 info!("the worker process is to end");
                 self.hurry.cancel();
                 self.stop.cancel();
-                self.without_listeners();
+                self.without_listeners(false);
             }
             Down::Now => {
                 self.hurry.cancel();
                 self.stop.cancel();
                 self.now.cancel();
-                self.without_listeners();
+                self.without_listeners(true);
             }
             Down::Claimed { claim, granted } => {
                 if let Some(answer) = lock(&self.claims).open.remove(&claim) {
@@ -289,9 +292,11 @@ impl Link {
     }
 
     /// Where nobody waits for the word to end, the signal says it: to whom the program has chosen,
-    /// such as `Worker::run_until_shutdown_signal`, or else to the system.
-    fn without_listeners(&self) {
-        if !self.listens.load(Relaxed) {
+    /// such as `Worker::run_until_shutdown_signal`, or else to the system. A second one says that
+    /// there is no time, so it is sent for that alone.
+    fn without_listeners(&self, now: bool) {
+        let again = self.signalled.swap(true, Relaxed);
+        if !self.listens.load(Relaxed) && (now || !again) {
             let _ = kill_process(getpid(), Signal::TERM);
         }
     }

@@ -214,7 +214,12 @@ impl WorkerBuilder {
     }
 
     /// How many times a job may take its worker process with it before it goes to the poison
-    /// queue; 3 by default.
+    /// queue; 3 by default. Each time is an attempt, too. The first time is free where all before
+    /// it is accounted for.
+    ///
+    /// Nobody can tell which of the jobs of a process took it away. So under a `Supervisor` a job
+    /// that was there before has its last chance alone, in a process of its own; with a limit or
+    /// `max_attempts` of 1 it has none.
     #[must_use]
     pub fn crash_limit(mut self, crash_limit: u32) -> Self {
         self.config.crash_limit = Some(crash_limit);

@@ -54,13 +54,12 @@ pub(crate) use self::report::Counters;
 pub use self::report::Report;
 use self::served::{Pace, Served};
 use self::shutdown::Shutdown;
-#[cfg(all(unix, feature = "supervisor"))]
-pub(crate) use self::shutdown::Signals;
 pub use self::shutdown::WorkerHandle;
+#[cfg(all(unix, feature = "supervisor"))]
+pub(crate) use self::shutdown::{Signals, listen};
 use self::slot::Slot;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
-#[cfg(all(unix, feature = "supervisor"))]
-use crate::decide::Suspects;
+use crate::decide::{Rules, Suspects};
 use crate::{Client, QueueName};
 
 /// How long, after the grace time, cancelled jobs have to be gone and given back.
@@ -128,8 +127,6 @@ impl Worker {
             for queue in &mut self.plan.queues {
                 queue.settings.concurrency = 1;
             }
-        } else {
-            self.plan.rules.suspects = Suspects::Elsewhere;
         }
         self.plan.home = Some(home);
         self
@@ -150,7 +147,9 @@ impl Worker {
     /// # Errors
     /// As [`run`](Self::run), and if signals cannot be listened for.
     pub async fn run_until_shutdown_signal(self) -> Result<Report, WorkerError> {
-        let _listening = shutdown::listen(self.shutdown.clone()).map_err(WorkerError::Signals)?;
+        let (first, second) = (self.handle(), self.handle());
+        let _listening = shutdown::listen(move || first.shutdown(), move || second.shutdown_now())
+            .map_err(WorkerError::Signals)?;
         self.run().await
     }
 
@@ -287,7 +286,7 @@ fn serve(
         );
         let rate = settings.rate_limit.map(|rate| Arc::new(Rate::new(rate.limit, rate.per)));
         Arc::new(Served {
-            rules,
+            rules: Rules { suspects: suspects(home.as_deref(), settings.lease), ..rules },
             home: home.clone(),
             grace,
             backend: Arc::clone(client.backend()),
@@ -311,6 +310,14 @@ fn serve(
         })
     };
     queues.into_iter().map(serve_one).collect()
+}
+
+/// A suspect asks about as often for its turn as its last worker's death has made it wait.
+fn suspects(home: Option<&dyn Home>, lease: Duration) -> Suspects {
+    match home {
+        Some(home) if !home.is_for_suspects() => Suspects::Elsewhere { longest_wait: lease },
+        _ => Suspects::Here,
+    }
 }
 
 /// Makes what is missing of the worker's queues and their poison queues. A worker whose identity

@@ -1,6 +1,7 @@
 //! How far a worker's end has come, and who may ask for it.
 
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::{Instrument, info};
 
 use crate::sabotage::{Sabotage, sabotaged};
 
@@ -49,34 +50,37 @@ impl WorkerHandle {
     }
 }
 
-/// The signals that ask a process to end: SIGTERM and ctrl-c. The first stops the worker, the
-/// second skips the grace time.
+/// The signals that ask a process to end: SIGTERM and ctrl-c. At the first and at the second it calls
+/// the one function and the other.
 ///
 /// They are heard on a thread of its own, until what is returned is dropped: handlers that block
 /// the worker's runtime must not keep it from hearing that it is to end.
-pub(crate) fn listen(shutdown: Shutdown) -> std::io::Result<DropGuard> {
+pub(crate) fn listen(
+    first: impl FnOnce() + Send + 'static,
+    second: impl FnOnce() + Send + 'static,
+) -> std::io::Result<DropGuard> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let signals = {
+    let mut signals = {
         let _inside = runtime.enter();
         Signals::new()?
     };
     let enough = CancellationToken::new();
     let listening = enough.clone();
+    let listen = async move {
+        signals.next().await;
+        if sabotaged(Sabotage::DeafToSignals) {
+            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+        }
+        info!("shutting down; a second signal skips the grace time");
+        first();
+        signals.next().await;
+        second();
+    };
+    let listen = listen.in_current_span();
     std::thread::Builder::new().name("job-signals".into()).spawn(move || {
-        runtime.block_on(listening.run_until_cancelled(on_signals(shutdown, signals)));
+        runtime.block_on(listening.run_until_cancelled(listen));
     })?;
     Ok(enough.drop_guard())
-}
-
-async fn on_signals(shutdown: Shutdown, mut signals: Signals) {
-    signals.next().await;
-    if sabotaged(Sabotage::DeafToSignals) {
-        tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    }
-    tracing::info!("shutting down; a second signal skips the grace time");
-    shutdown.stop.cancel();
-    signals.next().await;
-    shutdown.cancel();
 }
 
 #[cfg(unix)]

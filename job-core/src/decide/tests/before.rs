@@ -117,7 +117,7 @@ fn suspects_run_in_a_process_of_their_own() {
                 "hand over, or rewrite, give back in up to 16s: crashed=2 given_back=4 settled@5",
             ),
             (
-                "up to a minute",
+                "up to the longest wait",
                 job()
                     .suspects_elsewhere()
                     .crashed(2)
@@ -125,6 +125,32 @@ fn suspects_run_in_a_process_of_their_own() {
                     .count(5)
                     .but(|g| g.envelope.history.given_back = 300),
                 "hand over, or rewrite, give back in up to 60s: crashed=2 given_back=301 settled@5",
+            ),
+            (
+                "one crash is enough where the next is one too many",
+                job()
+                    .suspects_elsewhere()
+                    .but(|g| g.rules.crash_limit = 2)
+                    .max_attempts(9)
+                    .started(3)
+                    .count(4),
+                "hand over, or rewrite, give back in up to 2s: crashed=1 given_back=1 settled@4",
+            ),
+            (
+                "or where no attempt is left for it",
+                job().suspects_elsewhere().max_attempts(2).started(3).count(4),
+                "hand over, or rewrite, give back in up to 2s: crashed=1 given_back=1 settled@4",
+            ),
+            (
+                "whatever took the others",
+                job().suspects_elsewhere().failed(1).crashed(1).settled(3).count(4),
+                "hand over, or rewrite, give back in up to 2s: failed=1 crashed=1 given_back=1 \
+                 settled@4",
+            ),
+            (
+                "but not while it has never been there when its worker went away",
+                job().suspects_elsewhere().max_attempts(1).count(2),
+                "run attempt 1, mark: started@2",
             ),
             (
                 "one crash too many is decided anywhere",

@@ -144,7 +144,7 @@ proptest! {
     #[test]
     fn no_settlement_loses_changes_or_bloats_the_job(given in given(), outcome in outcome(), seed: u64) {
         let rng = &mut fastrand::Rng::with_seed(seed);
-        let suspects = if seed % 2 == 0 { Suspects::Here } else { Suspects::Elsewhere };
+        let suspects = if seed % 2 == 0 { Suspects::Here } else { Suspects::Elsewhere { longest_wait: HOUR } };
         let (rules, caps) = (Rules { suspects, ..given.rules }, &given.capabilities);
         let (delivery, queue) = (given.delivery(), queue());
         let seen = Seen {

@@ -29,6 +29,7 @@ use self::mutants::Mutant;
 use self::oracle::{End, Oracle};
 use self::state::{Budget, State};
 use self::steps::Action;
+use super::Suspects;
 
 /// How much of the protocol one check covers.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +43,8 @@ struct Setup {
     ends: &'static [End],
     /// Any run may take its worker with it. There is no budget for that: the protocol bounds it.
     kills: bool,
+    /// The second worker is the one for suspects: it receives nothing, and is handed them over.
+    suspects_apart: bool,
     budget: Budget,
     /// What has to be seen.
     sights: &'static [&'static str],
@@ -54,6 +57,7 @@ const SETUP: Setup = Setup {
     counts: true,
     ends: &[End::Done, End::Retry],
     kills: false,
+    suspects_apart: false,
     budget: Budget {
         crashes: 0,
         lost_requests: 0,
@@ -82,6 +86,9 @@ impl Protocol {
             .max_attempts(u32::from(setup.max_attempts))
             .but(|g| g.rules.crash_limit = u32::from(setup.crash_limit));
         given.capabilities.counts = setup.counts;
+        if setup.suspects_apart {
+            given.rules.suspects = Suspects::Elsewhere { longest_wait: super::S };
+        }
         Self { setup, mutant, oracle: Arc::new(Oracle::new(given, mutant)) }
     }
 
@@ -171,6 +178,18 @@ fn all_promises_are_kept_where_a_job_kills_its_workers() {
     let sights = &[properties::POISONED_CRASHES];
     let states = check("kills", Setup { kills: true, budget, sights, ..SETUP });
     assert!(states >= 1_000_000, "{states}");
+}
+
+#[test]
+fn all_promises_are_kept_where_suspects_are_handed_over() {
+    let sights = &[properties::POISONED_CRASHES, properties::APART];
+    let setup = Setup { kills: true, suspects_apart: true, sights, ..SETUP };
+    let budget = Budget { lost_responses: 1, give_backs: 1, ..SETUP.budget };
+    check("suspects apart, answers lost", Setup { budget, ..setup });
+    let budget = Budget { expiries: 1, renewals: 1, ..SETUP.budget };
+    check("suspects apart, leases lost", Setup { budget, ..setup });
+    let budget = Budget { crashes: 1, ..SETUP.budget };
+    check("two suspects, one place", Setup { jobs: 2, budget, ..setup });
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub(super) enum Mutant {
     /// A message is settled with whatever receipt is valid.
     SettleWithStaleLease,
     GiveBacksAreAttempts,
+    /// A suspect that was handed over is started at once.
+    NoMarkApart,
     /// What is accounted for is, whatever message it was of.
     SettledNotTiedToMessage,
 }
@@ -120,4 +122,15 @@ fn a_settled_count_that_is_not_tied_to_its_message_is_caught() {
         setup.budget.reposts = 1;
     };
     caught(Mutant::SettledNotTiedToMessage, properties::UNMARKED, change);
+}
+
+#[test]
+fn starting_what_was_handed_over_at_once_is_caught() {
+    let change = |setup: &mut Setup| {
+        setup.kills = true;
+        setup.suspects_apart = true;
+        setup.max_attempts = 3;
+    };
+    caught(Mutant::NoMarkApart, properties::UNMARKED, change);
+    caught(Mutant::NoMarkApart, properties::KILLS, change);
 }

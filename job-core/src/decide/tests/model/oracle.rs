@@ -43,6 +43,8 @@ pub(super) struct Delivered {
 pub(super) enum Question {
     /// Is it to be run? By a worker that knows the job, or by one that does not.
     Admit { known: bool },
+    /// It was handed over: is it to be run, by the worker for suspects?
+    AdmitApart,
     /// It was run.
     Decide(End),
     /// The worker is asked to stop before it looked at it.
@@ -56,11 +58,18 @@ pub(super) enum Question {
 /// What is to be done with a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Plan {
-    Run { mark: Option<Body> },
+    Run {
+        mark: Option<Body>,
+    },
     Delete,
     Rewrite(Body),
     Release,
-    Poison { fence: Option<Body>, copy: Body },
+    Poison {
+        fence: Option<Body>,
+        copy: Body,
+    },
+    /// To the worker for suspects; while that is busy it is given back with that body.
+    HandOver(Body),
     Read(Body),
 }
 
@@ -142,19 +151,28 @@ impl Oracle {
         let now = self.given.now;
         let seen = Seen { queue: &queue, message_id: &message_id, count, inserted_at, now };
         let (rules, capabilities) = (self.given.rules, &self.given.capabilities);
+        // Where it runs, it runs.
+        let here = Rules { suspects: Suspects::Here, ..rules };
         let rng = &mut fastrand::Rng::with_seed(7);
         let kind = self.given.kind;
         match question {
-            Question::Admit { known } => {
+            Question::Admit { .. } | Question::AdmitApart => {
+                let (known, rules) = match question {
+                    Question::Admit { known } => (known, rules),
+                    _ => (true, here),
+                };
                 let find = |name: &str| kind.filter(|_| known && name == "job");
                 match admit(&message, seen, find, rules, capabilities, rng) {
                     Admission::Run { mark, .. } => Plan::Run { mark: mark.map(|m| self.name(m)) },
                     Admission::Settle(settlement, _) => self.plan(settlement),
-                    Admission::HandOver(..) => unreachable!("suspects run here"),
+                    Admission::HandOver(settlement, _) => match self.plan(settlement) {
+                        Plan::Rewrite(body) => Plan::HandOver(body),
+                        plan => panic!("{plan:?}"),
+                    },
                 }
             }
             Question::Decide(end) => {
-                let admission = admit(&message, seen, |_| kind, rules, capabilities, rng);
+                let admission = admit(&message, seen, |_| kind, here, capabilities, rng);
                 let Admission::Run { envelope, job, .. } = admission else {
                     panic!("it was run all the same");
                 };

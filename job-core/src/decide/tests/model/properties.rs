@@ -104,6 +104,7 @@ pub(super) const REPLAYED: &str = "a replayed job completes";
 pub(super) const DELETED_LATER: &str = "what was deleted in vain is deleted when it comes again";
 pub(super) const ANOTHER_COMPLETES: &str =
     "one job ends in poison for its crashes, the other completes";
+pub(super) const APART: &str = "a suspect that was handed over completes";
 pub(super) const CRASHED_UNSTARTED: &str = "marks alone end in poison, without a start";
 
 /// What has to come about somewhere, or the promises would be kept for want of trouble.
@@ -139,6 +140,13 @@ pub(super) fn sights() -> Vec<Property<Protocol>> {
         }),
         Property::sometimes(ANOTHER_COMPLETES, |_, s: &State| {
             crashed(s, 0) && s.jobs[0].kills > 0 && s.jobs[1].completions > 0
+        }),
+        Property::sometimes(APART, |model: &Protocol, s: &State| {
+            let apart = &s.workers[1];
+            model.setup.suspects_apart
+                && apart.phase == Phase::Deleting
+                && s.jobs[0].completions > 0
+                && s.jobs[0].copies == 0
         }),
         Property::sometimes(CRASHED_UNSTARTED, |_, s: &State| {
             crashed(s, 0) && s.jobs[0].starts == 0

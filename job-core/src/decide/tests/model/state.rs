@@ -83,6 +83,8 @@ pub(super) struct Worker {
 pub(super) enum Phase {
     Idle,
     Marking(Body),
+    /// It has a suspect; that is its body should it be given back.
+    HandingOver(Body),
     /// About to start.
     Ready,
     Running,

@@ -12,25 +12,76 @@ use crate::envelope::PoisonState;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Action {
-    Enqueue { job: u8, wire: Wire },
-    Receive { worker: u8, message: u8, by: By },
-    Request { worker: u8, wire: Wire },
-    GiveUp { worker: u8 },
-    Start { worker: u8 },
-    StopBeforeStart { worker: u8 },
-    Finish { worker: u8, end: End },
-    Kill { worker: u8 },
-    NoticeLoss { worker: u8 },
-    Crash { worker: u8 },
-    Renew { worker: u8 },
-    RenewalAnswered { worker: u8 },
-    RenewalAnswerLost { worker: u8 },
-    DelayOver { message: u8 },
-    LeaseOver { message: u8 },
-    Replay { copy: u8, wire: Wire },
-    ReplayDeletes { copy: u8 },
-    ReplayCrashes { copy: u8 },
-    Repost { message: u8 },
+    Enqueue {
+        job: u8,
+        wire: Wire,
+    },
+    Receive {
+        worker: u8,
+        message: u8,
+        by: By,
+    },
+    Request {
+        worker: u8,
+        wire: Wire,
+    },
+    GiveUp {
+        worker: u8,
+    },
+    Start {
+        worker: u8,
+    },
+    StopBeforeStart {
+        worker: u8,
+    },
+    /// A suspect, to the worker for them; or that is busy, or does not answer.
+    HandOver {
+        worker: u8,
+    },
+    PlaceIsTaken {
+        worker: u8,
+    },
+    Finish {
+        worker: u8,
+        end: End,
+    },
+    Kill {
+        worker: u8,
+    },
+    NoticeLoss {
+        worker: u8,
+    },
+    Crash {
+        worker: u8,
+    },
+    Renew {
+        worker: u8,
+    },
+    RenewalAnswered {
+        worker: u8,
+    },
+    RenewalAnswerLost {
+        worker: u8,
+    },
+    DelayOver {
+        message: u8,
+    },
+    LeaseOver {
+        message: u8,
+    },
+    Replay {
+        copy: u8,
+        wire: Wire,
+    },
+    ReplayDeletes {
+        copy: u8,
+    },
+    ReplayCrashes {
+        copy: u8,
+    },
+    Repost {
+        message: u8,
+    },
 }
 
 /// What the wire does to a request.
@@ -53,6 +104,9 @@ pub(super) enum By {
     /// Nobody: the answer is lost.
     Nobody,
 }
+
+/// The worker for suspects, where there is one.
+const APART: usize = 1;
 
 const ENDS: [End; 6] =
     [End::Done, End::Retry, End::Permanent, End::Discard, End::Snooze, End::GivenBack];
@@ -109,7 +163,8 @@ impl Protocol {
                     message: at,
                     by,
                 };
-                for worker in (0..WORKERS).filter(|worker| s.workers[*worker].is_idle()) {
+                let receivers = if self.setup.suspects_apart { APART } else { WORKERS };
+                for worker in (0..receivers).filter(|worker| s.workers[*worker].is_idle()) {
                     actions.push(receive(worker, By::Known));
                     if left.strangers > 0 {
                         actions.push(receive(worker, By::Stranger));
@@ -161,8 +216,17 @@ impl Protocol {
                     actions.push(Action::Kill { worker });
                 }
             }
-            // To settle waits for a renewal in flight.
+            // To settle waits for a renewal in flight, and so does to hand over.
             _ if self.awaits_renewal(w) => {}
+            Phase::HandingOver(_) if is_lost => actions.push(Action::NoticeLoss { worker }),
+            Phase::HandingOver(_) => {
+                if s.workers[APART].is_idle() {
+                    actions.push(Action::HandOver { worker });
+                }
+                if left.give_backs > 0 {
+                    actions.push(Action::PlaceIsTaken { worker });
+                }
+            }
             _ => {
                 actions.push(Action::Request { worker, wire: Wire::Works });
                 if !Self::is_refused_here(w) {
@@ -197,7 +261,10 @@ impl Protocol {
 
     /// Whether the receipt is in the book of leases, and not taken to settle.
     fn is_kept(&self, w: &Worker) -> bool {
-        let settles = !matches!(w.phase, Phase::Ready | Phase::Running | Phase::Copying(_));
+        let settles = !matches!(
+            w.phase,
+            Phase::Ready | Phase::Running | Phase::Copying(_) | Phase::HandingOver(_)
+        );
         !settles || self.is(Mutant::RenewAfterSettle)
     }
 
@@ -234,6 +301,16 @@ impl Protocol {
                 // Should this fail, nobody remembers that it never started.
                 w.marked = false;
                 self.follow(w, Question::Decide(End::GivenBack));
+            }
+            Action::HandOver { worker } => self.hand_over(s, usize::from(worker)),
+            Action::PlaceIsTaken { worker } => {
+                s.left.give_backs -= 1;
+                let job = self.job(s, usize::from(worker));
+                s.jobs[job].put_off += 1;
+                let w = &mut s.workers[usize::from(worker)];
+                if let Phase::HandingOver(body) = w.phase {
+                    w.phase = Phase::Rewriting { body, ran: false };
+                }
             }
             Action::Finish { worker, end } => self.finish(s, usize::from(worker), end),
             Action::Kill { worker } => {
@@ -346,9 +423,15 @@ impl Protocol {
         };
         let w = &mut s.workers[usize::from(worker)];
         w.delivered = delivered;
+        self.process(w, question);
+    }
+
+    /// What it was given.
+    fn process(&self, w: &mut Worker, question: Question) {
+        let at = w.delivered.message;
         let survived = std::mem::take(&mut w.survived[usize::from(at)]);
         if survived > 0 {
-            let plan = self.oracle.ask(delivered, Question::Unmark { count: survived });
+            let plan = self.oracle.ask(w.delivered, Question::Unmark { count: survived });
             let Plan::Read(body) = plan else { panic!("{plan:?}") };
             w.delivered.body = body;
         }
@@ -359,11 +442,26 @@ impl Protocol {
         self.follow(w, question);
     }
 
+    /// Lease and all. Should it get lost on the way, it is as if whoever gets it were killed.
+    fn hand_over(&self, s: &mut State, from: usize) {
+        let Worker { delivered, lease, .. } = s.workers[from];
+        if let Some(message) = s.message(from).filter(|message| message.is_held_by(from)) {
+            message.holder = u8::try_from(APART).ok();
+        }
+        s.idle(from);
+        let w = &mut s.workers[APART];
+        (w.delivered, w.lease) = (delivered, lease);
+        self.process(w, Question::AdmitApart);
+    }
+
     fn follow(&self, w: &mut Worker, question: Question) {
         let plan = self.oracle.ask(w.delivered, question);
         let ran = matches!(question, Question::Decide(_));
+        let apart = question == Question::AdmitApart;
         w.phase = match plan {
+            Plan::Run { mark: Some(_) } if apart && self.is(Mutant::NoMarkApart) => Phase::Ready,
             Plan::Run { mark: Some(mark) } => Phase::Marking(mark),
+            Plan::HandOver(body) => Phase::HandingOver(body),
             Plan::Run { mark: None } => Phase::Ready,
             Plan::Delete => Phase::Deleting,
             Plan::Rewrite(body) => Phase::Rewriting { body, ran },
