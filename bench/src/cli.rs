@@ -4,10 +4,11 @@ use anyhow::{Context, bail, ensure};
 use bench::round::Effort;
 
 pub(crate) const USAGE: &str = "\
-usage: bench memory|all [--rounds N] [--quick] [--json]
+usage: bench memory|azure|all [--rounds N] [--quick] [--json]
        bench instructions [--record]
 
   memory        queues in memory, beside apalis, tokio with serde_json, and a bare channel
+  azure         Azure Queue Storage, imitated with 0, 2 and 10 ms latency, beside the bare SDK
   all           all of these
   instructions  instructions a job, by callgrind, beside those recorded; --record keeps them
   work CASE N   runs N jobs of a case of those once, for a profiler to look at
@@ -19,6 +20,7 @@ usage: bench memory|all [--rounds N] [--quick] [--json]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Memory,
+    Azure,
 }
 
 #[derive(Debug)]
@@ -52,7 +54,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
     while let Some(arg) = args.next() {
         match &*arg {
             "memory" => parts.push(Part::Memory),
-            "all" => parts.extend([Part::Memory]),
+            "azure" => parts.push(Part::Azure),
+            "all" => parts.extend([Part::Memory, Part::Azure]),
             "--rounds" => {
                 let value = args.next().context("--rounds needs a number")?;
                 rounds = value.parse().context("--rounds needs a number")?;

@@ -6,6 +6,7 @@
 //!
 //! It has no opinion about figures: nothing here fails because something is slow.
 
+pub mod azure;
 pub mod child;
 pub mod figure;
 pub mod finish;

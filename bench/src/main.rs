@@ -4,7 +4,7 @@ mod cli;
 
 use bench::figure::Report;
 use bench::machine::Machine;
-use bench::{instructions, memory, table};
+use bench::{azure, instructions, memory, table};
 
 use self::cli::{Command, Part};
 
@@ -32,6 +32,7 @@ fn main() -> anyhow::Result<()> {
     };
     for part in options.parts {
         match part {
+            Part::Azure => report.figures.extend(azure::measure(options.effort)?),
             Part::Memory => {
                 report.figures.extend(memory::measure(options.effort)?);
                 match memory::allocations(options.effort) {

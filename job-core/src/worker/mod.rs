@@ -272,7 +272,7 @@ fn serve(
     counters: &Arc<Counters>,
     settling: &Arc<dyn Backend>,
 ) -> Vec<Arc<Served>> {
-    let Plan { shared, queues, concurrency, grace, rules, home, stack, .. } = plan;
+    let Plan { shared, queues, concurrency, grace, rules, home, stack, stack_is_bare, .. } = plan;
     let permits = concurrency.map(|permits| Arc::new(Semaphore::new(permits)));
     let client = shared.client.clone();
     let serve_one = |plan: QueuePlan| {
@@ -294,6 +294,7 @@ fn serve(
             capabilities: client.backend().capabilities().clone(),
             shared: Arc::clone(&shared),
             stack: stack.clone(),
+            stack_is_bare,
             shutdown: shutdown.clone(),
             counters: Arc::clone(counters),
             leases: Arc::new(Leases::new(settings.lease)),

@@ -73,7 +73,7 @@ impl Served {
             let answer = timeout(self.receive_limit(), self.backend.receive(request)).await;
             match answer.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
                 Ok(batch) if batch.deliveries.is_empty() => {
-                    drop(reserved);
+                    self.unreserve(reserved);
                     match flight.land() {
                         Some(own) => lead = own,
                         None => return,
@@ -90,7 +90,7 @@ impl Served {
                     return;
                 }
                 Err(error) => {
-                    drop(reserved);
+                    self.unreserve(reserved);
                     let landed = flight.land();
                     self.receive_failed(&error, landed.is_some()).await;
                     match landed {
@@ -190,6 +190,16 @@ impl Served {
         Ok(Reservation { ready: Ready { worker, queue }, permit, ticket })
     }
 
+    /// Lets go of what nothing came for. A service that cannot hold anything up is kept.
+    fn unreserve(&self, reserved: Vec<Reservation>) {
+        if self.stack_is_bare && !reserved.is_empty() {
+            // What else there is goes before the lock is taken: dropping it may run a user's code.
+            let services = reserved.into_iter().map(|reservation| reservation.ready.worker);
+            let services: Vec<_> = services.collect();
+            self.services().extend(services);
+        }
+    }
+
     /// Keeps a service for the next job once it has been called.
     pub(super) fn reuse(&self, service: JobService) {
         self.services().push(service);
@@ -208,7 +218,7 @@ impl Served {
             pace.failures = 0;
         }
         self.counters.received.add(deliveries.len() as u64);
-        reserved.truncate(deliveries.len());
+        self.unreserve(reserved.split_off(deliveries.len()));
         let (messages, receipts): (Vec<_>, Vec<_>) =
             deliveries.into_iter().map(Message::split).unzip();
         let leases = self.leases.enter(receipts, sent_at);

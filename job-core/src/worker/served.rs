@@ -37,6 +37,8 @@ pub(crate) struct Served {
     pub(crate) shared: Arc<Shared>,
     /// The stack, to clone; slots reuse their clones.
     pub(crate) stack: JobService,
+    /// Whether it has no layers of the user's: then one that is ready holds nothing.
+    pub(crate) stack_is_bare: bool,
     pub(crate) shutdown: Shutdown,
     pub(crate) counters: Arc<Counters>,
     pub(crate) leases: Arc<Leases>,
