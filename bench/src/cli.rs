@@ -4,7 +4,7 @@ use anyhow::{Context, bail, ensure};
 use bench::round::Effort;
 
 pub(crate) const USAGE: &str = "\
-usage: bench memory|azure|all [--rounds N] [--quick] [--json]
+usage: bench memory|azure|all [--rounds N] [--quick] [--json] [--save]
        bench instructions [--record]
 
   memory        queues in memory, beside apalis, tokio with serde_json, and a bare channel
@@ -14,7 +14,8 @@ usage: bench memory|azure|all [--rounds N] [--quick] [--json]
   work CASE N   runs N jobs of a case of those once, for a profiler to look at
   --rounds N    how often each contender has its turn; 7 by default
   --quick       tiny counts and one round: only to see that it runs
-  --json        prints JSON, with every sample, in place of tables";
+  --json        prints JSON, with every sample, in place of tables
+  --save        writes RESULTS.md and charts/ too";
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub(crate) struct Options {
     pub(crate) parts: Vec<Part>,
     pub(crate) effort: Effort,
     pub(crate) json: bool,
+    pub(crate) save: bool,
 }
 
 #[derive(Debug)]
@@ -48,7 +50,7 @@ pub(crate) enum Command {
 
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Command> {
     let mut parts = Vec::new();
-    let (mut rounds, mut quick, mut json) = (7, false, false);
+    let (mut rounds, mut quick, mut json, mut save) = (7, false, false, false);
     let (mut instructions, mut record) = (false, false);
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
@@ -71,6 +73,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
             }
             "--quick" => quick = true,
             "--json" => json = true,
+            "--save" => save = true,
             "--help" | "-h" => return Ok(Command::Help),
             other => bail!("{other} is not known\n\n{USAGE}"),
         }
@@ -83,5 +86,5 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
     if parts.is_empty() {
         return Ok(Command::Help);
     }
-    Ok(Command::Run(Options { parts, effort, json }))
+    Ok(Command::Run(Options { parts, effort, json, save }))
 }

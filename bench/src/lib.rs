@@ -7,6 +7,7 @@
 //! It has no opinion about figures: nothing here fails because something is slow.
 
 pub mod azure;
+pub mod chart;
 pub mod child;
 pub mod figure;
 pub mod finish;
@@ -14,5 +15,6 @@ pub mod instructions;
 pub mod job;
 pub mod machine;
 pub mod memory;
+pub mod results;
 pub mod round;
 pub mod table;

@@ -4,7 +4,7 @@ mod cli;
 
 use bench::figure::Report;
 use bench::machine::Machine;
-use bench::{azure, instructions, memory, table};
+use bench::{azure, instructions, memory, results, table};
 
 use self::cli::{Command, Part};
 
@@ -41,6 +41,9 @@ fn main() -> anyhow::Result<()> {
                 }
             }
         }
+    }
+    if options.save {
+        results::save(&report)?;
     }
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
