@@ -28,7 +28,7 @@ use crate::jobs::{Newcomer, Ordeal, QUEUE, Stage};
 pub(crate) const ROLE: &str = "JOB_CHAOS_WORKER";
 
 /// The variable in which a supervisor tells a process its name.
-const PROCESS: &str = "JOB_WORKER_PROCESS";
+const PROCESS: &str = "SUPERVISED_WORKER";
 
 /// The name of the process for suspects.
 pub(crate) const SUSPECTS: &str = "suspects";

@@ -32,7 +32,21 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
-    pub(crate) fn new(text: &'a str, version: u32) -> Self {
+    /// Args as JSON text, written in that version: for tests of what a job makes of them. A worker
+    /// takes both from the message.
+    ///
+    /// ```
+    /// use job_core::{Args, Job};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Serialize, Deserialize)]
+    /// # struct SendWelcome { user_id: u64 }
+    /// # impl Job for SendWelcome { const NAME: &'static str = "send_welcome"; }
+    ///
+    /// let job = SendWelcome::from_args(Args::new(r#"{"user_id":7}"#, 1))?;
+    /// assert_eq!(job.user_id, 7);
+    /// # Ok::<(), job_core::ArgsError>(())
+    /// ```
+    pub fn new(text: &'a str, version: u32) -> Self {
         Self { text, version }
     }
 

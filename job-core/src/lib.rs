@@ -32,6 +32,8 @@
 //!   environment: [`WorkerConfig`].
 //! - To wrap them, in any tower layer: [`middleware`].
 //! - To look after what failed: [`PoisonQueue`], from [`Client::poison`].
+//! - To test them: [`Worker::perform`] for single handlers, and the crate `job-memory`, whose module
+//!   `testing` has all the rest.
 //! - To write a backend: [`backend::Backend`], and the crate `job-conformance` to test it.
 //!
 //! Delivery is at-least-once: a job whose enqueue was acknowledged is run until it is done, or is
@@ -121,9 +123,9 @@ pub use self::schedule::{Backoff, InvalidBackoff, Jitter};
 #[cfg(all(unix, feature = "supervisor"))]
 pub use self::supervisor::Supervisor;
 pub use self::worker::{
-    BuildError, ConfigError, Description, JobDescription, Queue, QueueConfig, QueueDescription,
-    RateLimit, Report, Worker, WorkerBuilder, WorkerConfig, WorkerDescription, WorkerError,
-    WorkerHandle,
+    BuildError, ConfigError, Description, JobDescription, Perform, PerformError, Queue,
+    QueueConfig, QueueDescription, RateLimit, Report, Worker, WorkerBuilder, WorkerConfig,
+    WorkerDescription, WorkerError, WorkerHandle,
 };
 #[cfg(feature = "macros")]
 pub use job_macros::{Job, JobError, handler, job};

@@ -68,6 +68,18 @@ impl MemoryBackend {
         Self { inner: Arc::new(Inner { limits, clock, queues }) }
     }
 
+    /// Puts its clock forward. See [`Clock::skip`].
+    pub(crate) fn skip(&self, span: Duration) {
+        self.inner.clock.skip(span);
+    }
+
+    /// Makes the message that became visible last the next one to be received.
+    pub(crate) fn last_first(&self, queue: &QueueName) {
+        if let Ok(queue) = self.find(queue) {
+            queue.run(self.moment(), |queue, now| queue.last_first(now));
+        }
+    }
+
     fn limits(&self) -> &Limits {
         &self.inner.limits
     }

@@ -32,6 +32,8 @@
 //! # }
 //! ```
 //!
+//! [`testing`] is a kit for testing apps on it.
+//!
 //! To see how code copes with a poorer service, say what that service cannot do:
 //!
 //! ```
@@ -46,5 +48,6 @@ mod clock;
 mod limits;
 mod queue;
 mod shared;
+pub mod testing;
 
 pub use self::backend::MemoryBackend;

@@ -48,6 +48,7 @@ cases! {
     who_was_there_too_often_runs_alone_and_completes,
     suspects_run_one_at_a_time_in_a_process_of_their_own,
     suspects_wait_for_a_process_that_does_not_start,
+    suspects_of_several_queues_take_turns,
 }
 
 #[track_caller]
@@ -518,6 +519,21 @@ fn who_was_there_too_often_runs_alone_and_completes() {
     let report = ends_well(&mut running);
     assert!(report.contains("3 died; 2 suspects run apart; "), "{report}");
     assert_eq!((bench.poisoned(), bench.depth()), (vec![], 0));
+}
+
+fn suspects_of_several_queues_take_turns() {
+    let bench = Bench::new("queues");
+    let settings = [("processes", "2"), ("more", "b,c"), ("crash_loop", "50")];
+    let mut running = bench.start(&settings);
+    bench.enqueue(["abort-a"]);
+    bench.enqueue_on("b", "abort-b");
+    bench.enqueue_on("c", "abort-c");
+    bench.until_poisoned(&[("abort-a".to_owned(), PoisonReason::Crashed)]);
+    bench.until_poisoned_on("b", "abort-b");
+    bench.until_poisoned_on("c", "abort-c");
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert!(report.contains("3 poisoned"), "{report}");
 }
 
 fn suspects_wait_for_a_process_that_does_not_start() {

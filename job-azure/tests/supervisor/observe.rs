@@ -49,6 +49,13 @@ impl Bench {
         self.runtime.block_on(sent.into_future()).unwrap();
     }
 
+    /// One job, on another queue of that worker's.
+    pub fn enqueue_on(&self, more: &str, order: &str) {
+        let job = Act { order: order.to_owned() };
+        let sent = self.client.enqueue(job).queue(format!("{}-{more}", self.queue));
+        self.runtime.block_on(sent.into_future()).unwrap();
+    }
+
     /// One job with other attempts than those of its kind.
     pub fn enqueue_with_attempts(&self, order: &str, max_attempts: u32) {
         let job = Act { order: order.to_owned() };
@@ -110,7 +117,22 @@ impl Bench {
 
     /// Orders and reasons of what is in the poison queue.
     pub fn poisoned(&self) -> Vec<(String, PoisonReason)> {
-        let poison = self.client.poison(&*self.queue).unwrap();
+        self.poisoned_of(&self.queue)
+    }
+
+    /// Waits until that is in the poison queue of another queue.
+    #[track_caller]
+    pub fn until_poisoned_on(&self, more: &str, order: &str) {
+        let limit = Instant::now() + LIMIT;
+        let queue = format!("{}-{more}", self.queue);
+        while self.poisoned_of(&queue) != [(order.to_owned(), PoisonReason::Crashed)] {
+            assert!(Instant::now() < limit, "in poison: {:?}", self.poisoned_of(&queue));
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn poisoned_of(&self, queue: &str) -> Vec<(String, PoisonReason)> {
+        let poison = self.client.poison(queue).unwrap();
         let jobs = self.runtime.block_on(poison.list(32)).unwrap();
         let mut all: Vec<_> = jobs
             .iter()

@@ -123,16 +123,18 @@ async fn work(process: WorkerProcess, settings: Settings) -> Result<(), BoxError
         Some("abort") => abort(),
         _ => {}
     }
-    let queue = settings.get("queue").ok_or("no queue")?;
+    let name = settings.get("queue").ok_or("no queue")?;
     let grace = settings.seconds("grace").unwrap_or(Duration::from_secs(20));
     let client = client(settings.get("connection").ok_or("no connection")?);
     let concurrency = settings.number("concurrency").unwrap_or(4) as usize;
-    let queue = Queue::new(queue)
-        .concurrency(concurrency)
-        .lease(LEASE)
-        .max_poll(Duration::from_millis(300));
-    let worker =
-        Worker::builder(&client).data(gates).data(process.clone()).queue(queue).grace(grace);
+    let queue = |name: &str| {
+        Queue::new(name).concurrency(concurrency).lease(LEASE).max_poll(Duration::from_millis(300))
+    };
+    let mut worker =
+        Worker::builder(&client).data(gates).data(process.clone()).queue(queue(name)).grace(grace);
+    for more in settings.get("more").into_iter().flat_map(|more| more.split(',')) {
+        worker = worker.queue(queue(&format!("{name}-{more}")));
+    }
     let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
     let tell_asked = async {
         process.shutdown().await;

@@ -5,11 +5,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+
 use super::Client;
-use super::call::{Args, Call, args_of};
+use super::call::{Args, Call, Plan, args_of};
 use super::error::{Cause, EnqueueError};
 use super::lazy::Lazy;
-use crate::{Job, JobId};
+use crate::backend::Outgoing;
+use crate::{Job, JobId, QueueName};
 
 /// One job on its way to a queue: made by [`Client::enqueue`].
 ///
@@ -130,6 +133,17 @@ impl Enqueue {
         self.configure(|draft| draft.call.raw())
     }
 
+    /// The message that it would send, and the queue. Nothing is sent.
+    ///
+    /// # Panics
+    /// If it has been polled.
+    pub(crate) fn into_message(self) -> Result<(QueueName, Bytes), EnqueueError> {
+        let id = self.id;
+        let draft = self.lazy.into_draft().expect("it was not polled");
+        let (_, plan, message) = message(id, draft)?;
+        Ok((plan.queue, message.body))
+    }
+
     fn configure(mut self, change: impl FnOnce(&mut Draft)) -> Self {
         self.lazy = self.lazy.configure(change);
         self
@@ -155,18 +169,24 @@ impl fmt::Debug for Enqueue {
     }
 }
 
-async fn send(id: JobId, draft: Draft) -> Result<JobId, EnqueueError> {
+/// The message that the call comes to, and where it goes.
+fn message(id: JobId, draft: Draft) -> Result<(Client, Plan, Outgoing), EnqueueError> {
     let Draft { client, call, args } = draft;
     let job = call.job;
     let plan = call
         .plan(&client)
         .map_err(|invalid| EnqueueError::new(id, job, call.queue_of(&client).ok(), invalid))?;
-    let sent = match call.message(&plan, id, args) {
-        Ok(message) => {
-            let mut sent = client.send(&plan.queue, plan.seen, &[message]).await;
-            sent.pop().expect("a result for each message").map_err(Cause::Send)
-        }
-        Err(cause) => Err(cause),
-    };
-    sent.map(|()| id).map_err(|cause| EnqueueError::new(id, job, Some(plan.queue), cause))
+    match call.message(&plan, id, args) {
+        Ok(message) => Ok((client, plan, message)),
+        Err(cause) => Err(EnqueueError::new(id, job, Some(plan.queue), cause)),
+    }
+}
+
+async fn send(id: JobId, draft: Draft) -> Result<JobId, EnqueueError> {
+    let job = draft.call.job;
+    let (client, plan, message) = message(id, draft)?;
+    let mut sent = client.send(&plan.queue, plan.seen, &[message]).await;
+    let sent = sent.pop().expect("a result for each message");
+    sent.map(|()| id)
+        .map_err(|error| EnqueueError::new(id, job, Some(plan.queue), Cause::Send(error)))
 }

@@ -26,6 +26,14 @@ impl<D, T> Lazy<D, T> {
         }
     }
 
+    /// What was to be done, if it has not begun.
+    pub(super) fn into_draft(self) -> Option<D> {
+        match self {
+            Self::Draft(draft) => Some(*draft),
+            _ => None,
+        }
+    }
+
     /// Changes what is to be done; nothing once it has begun.
     pub(super) fn configure(mut self, change: impl FnOnce(&mut D)) -> Self {
         if let Self::Draft(draft) = &mut self {

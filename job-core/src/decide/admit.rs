@@ -28,6 +28,9 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 const CRASHED: &str = "the worker running this job went away without a word, again and again; \
                        look for aborts, stack overflows and out-of-memory kills";
 
+const WAITS: &str = "it was there when its process went away, more than once; it waits for its turn \
+                     in the process for suspects";
+
 /// What is to happen to a message that was just received.
 #[expect(clippy::large_enum_variant, reason = "nearly all are runs, and a box would cost each one")]
 pub(crate) enum Admission<'a, J> {
@@ -254,6 +257,14 @@ fn check_crashes<'a, J: Known>(
 
     let crashed_out = history.crashed >= crash_limit;
     if crashed_out || history.attempt() > max_attempts.max(1) {
+        if crashed_now && let Suspects::Elsewhere { longest_wait } = rules.suspects {
+            // The process that had it last alone knows whether that start was its end: the mark may
+            // be there although nothing started, or its lease was lost. It stays, as the body does.
+            let refusal = Refusal::of(&envelope, Some(WAITS.to_owned()));
+            let delay = longest_wait / 2 + up_to(longest_wait / 2, rng);
+            let settlement = Settlement::Release { delay, why: Later::GiveBack };
+            return Admission::HandOver(settlement, refusal);
+        }
         // A crash that was found by a worker that only put the job back is the reason still.
         let (reason, problem) = if crashed_out || crashed_now || history.failed == 0 {
             (PoisonReason::Crashed, Some(CRASHED.to_owned()))
@@ -266,7 +277,7 @@ fn check_crashes<'a, J: Known>(
     let is_last = history.crashed + 1 >= crash_limit || history.attempt() >= max_attempts;
     let suspect = history.crashed >= SUSPECT || (history.crashed > 0 && is_last);
     if suspect && let Suspects::Elsewhere { longest_wait } = rules.suspects {
-        let refusal = Refusal::of(&envelope, None);
+        let refusal = Refusal::of(&envelope, Some(WAITS.to_owned()));
         let expires_in = job.policy().expires_in;
         let wait = Backoff::exponential(FIRST_WAIT.min(longest_wait), longest_wait);
         let settlement = make_wait(envelope, seen, expires_in, wait, capabilities, rng);

@@ -36,7 +36,7 @@ pub struct WorkerProcess {
 
 impl WorkerProcess {
     /// Its number, from 1 on, or `suspects` for the process that runs such jobs. The same as in
-    /// the environment variable `JOB_WORKER_PROCESS`, and on log lines as `process`.
+    /// the environment variable `SUPERVISED_WORKER`, and on log lines as `process`.
     pub fn name(&self) -> &str {
         &self.link.name
     }
@@ -118,6 +118,7 @@ struct Claims {
 /// Suspects that were handed over to this process.
 #[derive(Default)]
 struct Inbox {
+    /// By the queues that are served here.
     waiting: HashMap<QueueName, VecDeque<(u64, Handed)>>,
     /// The claims of those that run.
     running: HashMap<QueueName, u64>,
@@ -278,13 +279,18 @@ impl Link {
             }
             Down::Suspect { claim, suspect } => match suspect.read() {
                 Ok(handed) => {
-                    let queue = handed.held.receipt.queue().clone();
-                    lock(&self.suspects)
-                        .waiting
-                        .entry(queue)
-                        .or_default()
-                        .push_back((claim, handed));
-                    self.arrived.notify_waiters();
+                    let queue = handed.held.receipt.queue();
+                    match lock(&self.suspects).waiting.get_mut(queue) {
+                        Some(waiting) => {
+                            waiting.push_back((claim, handed));
+                            self.arrived.notify_waiters();
+                        }
+                        None => {
+                            error!(%queue, "the process for suspects does not serve this queue; \
+                                            let every process build the same workers");
+                            self.send(&Up::Done { claim });
+                        }
+                    }
                 }
                 Err(_) => self.send(&Up::Done { claim }),
             },
@@ -314,7 +320,10 @@ impl Link {
 
 #[async_trait]
 impl Home for Arc<Link> {
-    fn serving(&self, grace: Duration, counters: &Arc<Counters>) {
+    fn serving(&self, queues: &[QueueName], grace: Duration, counters: &Arc<Counters>) {
+        for queue in queues {
+            lock(&self.suspects).waiting.entry(queue.clone()).or_default();
+        }
         lock(&self.workers).push(Arc::clone(counters));
         let grace_millis = wire::millis(grace);
         self.grace_millis.fetch_max(grace_millis, Relaxed);

@@ -15,7 +15,8 @@ use crate::worker::{Handed, Held};
 use crate::{BoxError, QueueName, Report};
 
 /// Which process of the supervisor's this is: a number from 1 on, or [`SUSPECTS`].
-pub(super) const PROCESS: &str = "JOB_WORKER_PROCESS";
+/// Not `JOB_..`: a worker's settings may be read from all variables of that prefix.
+pub(super) const PROCESS: &str = "SUPERVISED_WORKER";
 
 /// The name of the process for suspects.
 pub(super) const SUSPECTS: &str = "suspects";

@@ -15,12 +15,15 @@ use crate::pipeline::{JobLayer, Layers};
 use crate::{Backoff, Client, Handler, Job};
 
 /// Sets up a [`Worker`]. Made by [`Worker::builder`].
-#[derive(Debug)]
+///
+/// A clone sets up another worker that shares data and layers with the first.
+#[derive(Clone, Debug)]
 pub struct WorkerBuilder {
     pub(super) client: Client,
     pub(super) data: DataMap,
     pub(super) queues: Vec<Queue>,
     pub(super) only_jobs: Option<Vec<String>>,
+    pub(super) only_complete: bool,
     pub(super) registered: Vec<Registration>,
     pub(super) linked: bool,
     /// What was set, by calls or by config, whichever was later.
@@ -37,6 +40,7 @@ impl WorkerBuilder {
             data: DataMap::default(),
             queues: Vec::new(),
             only_jobs: None,
+            only_complete: false,
             registered: Vec::new(),
             linked: true,
             config: WorkerConfig::default(),
@@ -156,6 +160,17 @@ impl WorkerBuilder {
     #[must_use]
     pub fn jobs<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.only_jobs.get_or_insert_default().extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Leaves out the jobs whose `Data` the worker was not given, where they would be an error of
+    /// [`build`](Self::build): for tests, each of which sets up what it needs. Jobs that are named
+    /// by [`jobs`](Self::jobs) must be complete all the same.
+    ///
+    /// A worker that is left without any job does nothing.
+    #[must_use]
+    pub fn jobs_with_data(mut self) -> Self {
+        self.only_complete = true;
         self
     }
 

@@ -18,7 +18,7 @@ use crate::backend::{Batch, Delivery};
 #[async_trait]
 pub(crate) trait Home: fmt::Debug + Send + Sync {
     /// The worker has found its queues and starts.
-    fn serving(&self, grace: Duration, counters: &Arc<Counters>);
+    fn serving(&self, queues: &[QueueName], grace: Duration, counters: &Arc<Counters>);
 
     /// Ends when the grace time of a worker that was asked to stop begins: at once, unless its
     /// process is replaced and nobody is in a hurry.

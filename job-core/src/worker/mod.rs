@@ -12,6 +12,7 @@ mod feed;
 mod home;
 mod jobs;
 mod lease;
+mod perform;
 mod plan;
 mod poll;
 mod problems;
@@ -46,6 +47,7 @@ pub(crate) use self::home::{Claim, Handed};
 #[cfg(all(unix, feature = "supervisor"))]
 pub(crate) use self::lease::Held;
 use self::lease::{Leases, keep};
+pub use self::perform::{Perform, PerformError};
 use self::plan::{Plan, QueuePlan};
 pub use self::problems::BuildError;
 pub use self::queue::Queue;
@@ -170,7 +172,8 @@ impl Worker {
 
         let home = plan.home.clone();
         if let Some(home) = &home {
-            home.serving(grace, &counters);
+            let names: Vec<_> = plan.queues.iter().map(|queue| queue.name.clone()).collect();
+            home.serving(&names, grace, &counters);
         }
         let backend = Arc::clone(plan.shared.client.backend());
         // It ends with this future, however that ends, as do the tasks.

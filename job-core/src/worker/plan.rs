@@ -180,8 +180,10 @@ impl WorkerBuilder {
                 }
             }
             jobs.retain(|name, _| only.iter().any(|wanted| wanted == name));
+        } else if self.only_complete {
+            jobs.retain(|_, job| self.missing_data(job).is_empty());
         }
-        if jobs.is_empty() {
+        if jobs.is_empty() && !self.only_complete {
             problems.add(
                 "there is no job to run; put `#[job]` on an `async fn`, or name it with \
                  `.register::<..>()` if its crate is not otherwise used",

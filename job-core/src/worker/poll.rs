@@ -4,10 +4,11 @@ use std::future::poll_fn;
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 use tracing::{debug, error, warn};
 
 use super::feed::{Item, Lead, Reservation};
+use super::home::Home;
 use super::rate::Ticket;
 use super::served::Served;
 use crate::BoxError;
@@ -33,6 +34,12 @@ impl Served {
                 self.sleep_until(until).await;
                 continue;
             }
+            if let Some(home) = self.home.as_ref().filter(|home| home.is_for_suspects()) {
+                if let Some(items) = self.suspect(&**home).await {
+                    return lead.launch(1).deliver(items, 1);
+                }
+                continue;
+            }
             self.gather(&lead).await;
             // Permit first: nothing is leased that cannot start at once.
             let reserved = tokio::select! {
@@ -43,26 +50,10 @@ impl Served {
             let reserved = match reserved {
                 Ok(reserved) => reserved,
                 Err(error) => {
-                    let wait = self.failed();
-                    error!(
-                        queue = %self.plan.name, error, ?wait,
-                        "a layer fails to become ready; no job of this queue starts until it is"
-                    );
-                    self.sleep_until(Instant::now() + wait).await;
+                    self.not_ready(error).await;
                     continue;
                 }
             };
-            if let Some(home) = self.home.as_ref().filter(|home| home.is_for_suspects()) {
-                let handed = tokio::select! {
-                    biased;
-                    () = self.shutdown.stop.cancelled() => return,
-                    handed = home.suspect(&self.plan.name) => handed,
-                };
-                let (batch, sent_at) = handed.received(self.leases.lease());
-                let flight = lead.launch(reserved.len());
-                flight.deliver(self.accept(batch, reserved, sent_at), 1);
-                return;
-            }
             let sent_at = Instant::now();
             let request = ReceiveRequest::new(self.plan.name.clone())
                 .max(reserved.len())
@@ -100,6 +91,42 @@ impl Served {
                 }
             }
         }
+    }
+
+    /// In the process for suspects: the next of them, with all that it takes to start it. What that
+    /// takes is for whoever has one: another queue's may come first, and they wait for one another.
+    async fn suspect(&self, home: &dyn Home) -> Option<Vec<Item>> {
+        let handed = tokio::select! {
+            biased;
+            () = self.shutdown.stop.cancelled() => return None,
+            handed = home.suspect(&self.plan.name) => handed,
+        };
+        // One that cannot start in time comes again.
+        let deadline = handed.held.deadline;
+        let reserved = tokio::select! {
+            biased;
+            () = self.shutdown.stop.cancelled() => return None,
+            reserved = timeout_at(deadline, self.reserve(1)) => reserved.ok()?,
+        };
+        match reserved {
+            Ok(reserved) => {
+                let (batch, sent_at) = handed.received(self.leases.lease());
+                Some(self.accept(batch, reserved, sent_at))
+            }
+            Err(error) => {
+                self.not_ready(error).await;
+                None
+            }
+        }
+    }
+
+    async fn not_ready(&self, error: BoxError) {
+        let wait = self.failed();
+        error!(
+            queue = %self.plan.name, error, ?wait,
+            "a layer fails to become ready; no job of this queue starts until it is"
+        );
+        self.sleep_until(Instant::now() + wait).await;
     }
 
     /// While there is a backlog, waits for more slots to become free, for as long as two requests

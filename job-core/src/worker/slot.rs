@@ -22,15 +22,16 @@ use crate::context::About;
 use crate::decide::raw::{self, RawJob};
 use crate::decide::{self, Admission, Gone, Message, Refusal, Rules, Seen, Settlement};
 use crate::envelope::{Envelope, Plain};
+use crate::handler::Prepared;
 use crate::pipeline::catch_panic::{Panicked, catch, speakable};
 use crate::pipeline::{Call, Ready};
-use crate::{Args, BoxError, JobContext, JobId, Outcome, PoisonReason};
+use crate::{Args, ArgsError, BoxError, JobContext, JobId, Outcome, PoisonReason};
 
 /// How many finished messages are deleted in one request, where the backend takes several.
 const GROUP: usize = 16;
 
 /// How long a cancelled handler has to come to an end by itself before its future is dropped.
-const CANCEL_GRACE: Duration = Duration::from_millis(500);
+pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(500);
 
 /// How long a suspect is held until the process for suspects is ready to take it.
 const CLAIM_LIMIT: Duration = Duration::from_secs(30);
@@ -69,17 +70,37 @@ enum Ran {
 
 impl Ran {
     fn of(result: Result<Outcome, BoxError>) -> Self {
-        match result.unwrap_or_else(|error| Outcome::Retry { error, after: None }) {
-            Outcome::Retry { error, after } => {
-                Self::Outcome(Outcome::Retry { error: speakable(error), after })
-            }
-            Outcome::Permanent { error } => {
-                Self::Outcome(Outcome::Permanent { error: speakable(error) })
-            }
-            Outcome::Discard { reason } => {
-                Self::Outcome(Outcome::Discard { reason: speakable(reason) })
-            }
-            outcome => Self::Outcome(outcome),
+        Self::Outcome(outcome_of(result))
+    }
+}
+
+/// What a run came to, with errors that can be shown.
+pub(super) fn outcome_of(result: Result<Outcome, BoxError>) -> Outcome {
+    match result.unwrap_or_else(|error| Outcome::Retry { error, after: None }) {
+        Outcome::Retry { error, after } => Outcome::Retry { error: speakable(error), after },
+        Outcome::Permanent { error } => Outcome::Permanent { error: speakable(error) },
+        Outcome::Discard { reason } => Outcome::Discard { reason: speakable(reason) },
+        outcome => outcome,
+    }
+}
+
+/// Why a job cannot run although its message was read.
+pub(super) enum Unprepared {
+    /// The args are not what the job takes.
+    Misfit(ArgsError),
+    /// Reading them panicked.
+    Panicked(Outcome),
+}
+
+/// Decodes the args of a job.
+pub(super) fn prepare(job: &JobEntry, args: Args<'_>) -> Result<Prepared, Unprepared> {
+    match catch_unwind(AssertUnwindSafe(|| (job.registration.decode)(args))) {
+        Ok(prepared) => prepared.map_err(Unprepared::Misfit),
+        Err(payload) => {
+            // Its text is likely to hold a piece of the args.
+            let _ = Panicked::from(payload);
+            let error = "the job panicked while its args were decoded".into();
+            Err(Unprepared::Panicked(Outcome::Retry { error, after: None }))
         }
     }
 }
@@ -252,7 +273,12 @@ impl Run<'_> {
         let verbatim = &message.body;
         let rng = &mut self.slot.rng;
         let settlement = match &ran {
-            Ran::LeaseLost => return self.forget().await,
+            Ran::LeaseLost => {
+                if marked {
+                    served.remember_survived(seen.message_id, seen.count);
+                }
+                return self.forget().await;
+            }
             Ran::Outcome(outcome) => {
                 decide::decide(envelope, verbatim, seen, outcome, job.policy, capabilities, rng)
             }
@@ -331,17 +357,11 @@ impl Run<'_> {
 
     /// Decodes the args and runs the job.
     async fn start(&mut self, start: &Start<'_>, ready: Ready) -> Ran {
-        let prepared =
-            match catch_unwind(AssertUnwindSafe(|| (start.job.registration.decode)(start.args))) {
-                Ok(Ok(prepared)) => prepared,
-                Ok(Err(misfit)) => return Ran::Misfit(misfit.to_string()),
-                Err(payload) => {
-                    // Its text is likely to hold a piece of the args.
-                    let _ = Panicked::from(payload);
-                    let error = "the job panicked while its args were decoded".into();
-                    return Ran::Outcome(Outcome::Retry { error, after: None });
-                }
-            };
+        let prepared = match prepare(start.job, start.args) {
+            Ok(prepared) => prepared,
+            Err(Unprepared::Misfit(misfit)) => return Ran::Misfit(misfit.to_string()),
+            Err(Unprepared::Panicked(outcome)) => return Ran::Outcome(outcome),
+        };
         let now = Instant::now();
         let timeout = start.job.timeout;
         if self.lease.begin(now, now + timeout + self.served.grace).is_err() {

@@ -193,6 +193,16 @@ impl Queue {
         taken
     }
 
+    /// Makes the message that became visible last the next one to be received.
+    pub(crate) fn last_first(&mut self, now: Moment) {
+        self.advance(now);
+        for _ in 1..self.ready.len() {
+            let Some(slot) = self.ready.first() else { break };
+            self.ready.remove(&mut self.messages, slot);
+            self.ready.push_back(&mut self.messages, slot);
+        }
+    }
+
     /// Hides the message for `lease` from now.
     pub(crate) fn renew(
         &mut self,

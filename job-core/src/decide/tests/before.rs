@@ -153,8 +153,18 @@ fn suspects_run_in_a_process_of_their_own() {
                 "run attempt 1, mark: started@2",
             ),
             (
-                "one crash too many is decided anywhere",
+                "one crash too many is for that process to judge: it may know better",
                 job().suspects_elsewhere().crashed(2).max_attempts(9).started(4).count(5),
+                "hand over, or release, give back in up to 60s",
+            ),
+            (
+                "which it is then",
+                job().crashed(2).max_attempts(9).started(4).count(5),
+                "poison Crashed, fenced: crashed=3 settled@5 (final: {CRASHED})",
+            ),
+            (
+                "what was judged before",
+                job().suspects_elsewhere().crashed(3).max_attempts(9).settled(4).count(5),
                 "poison Crashed, fenced: crashed=3 settled@5 (final: {CRASHED})",
             ),
             (

@@ -68,8 +68,8 @@ pub(super) enum Plan {
         fence: Option<Body>,
         copy: Body,
     },
-    /// To the worker for suspects; while that is busy it is given back with that body.
-    HandOver(Body),
+    /// To the worker for suspects; while that is busy it is given back, with that body or its own.
+    HandOver(Option<Body>),
     Read(Body),
 }
 
@@ -166,7 +166,8 @@ impl Oracle {
                     Admission::Run { mark, .. } => Plan::Run { mark: mark.map(|m| self.name(m)) },
                     Admission::Settle(settlement, _) => self.plan(settlement),
                     Admission::HandOver(settlement, _) => match self.plan(settlement) {
-                        Plan::Rewrite(body) => Plan::HandOver(body),
+                        Plan::Rewrite(body) => Plan::HandOver(Some(body)),
+                        Plan::Release => Plan::HandOver(None),
                         plan => panic!("{plan:?}"),
                     },
                 }

@@ -84,7 +84,7 @@ pub(super) enum Phase {
     Idle,
     Marking(Body),
     /// It has a suspect; that is its body should it be given back.
-    HandingOver(Body),
+    HandingOver(Option<Body>),
     /// About to start.
     Ready,
     Running,

@@ -309,7 +309,10 @@ impl Protocol {
                 s.jobs[job].put_off += 1;
                 let w = &mut s.workers[usize::from(worker)];
                 if let Phase::HandingOver(body) = w.phase {
-                    w.phase = Phase::Rewriting { body, ran: false };
+                    w.phase = match body {
+                        Some(body) => Phase::Rewriting { body, ran: false },
+                        None => Phase::Releasing,
+                    };
                 }
             }
             Action::Finish { worker, end } => self.finish(s, usize::from(worker), end),
@@ -318,7 +321,13 @@ impl Protocol {
                 s.jobs[job].kills += 1;
                 crash(s, usize::from(worker));
             }
-            Action::NoticeLoss { worker } => s.idle(usize::from(worker)),
+            Action::NoticeLoss { worker } => {
+                let w = &mut s.workers[usize::from(worker)];
+                if w.marked {
+                    w.remember_survived();
+                }
+                s.idle(usize::from(worker));
+            }
             Action::Crash { worker } => {
                 s.left.crashes -= 1;
                 crash(s, usize::from(worker));

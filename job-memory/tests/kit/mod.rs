@@ -1,0 +1,36 @@
+//! What the tests of the test kit share.
+
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+/// What an assertion says that fails.
+#[track_caller]
+pub fn said<T>(assertion: impl FnOnce() -> T) -> String {
+    match catch_unwind(AssertUnwindSafe(assertion)) {
+        Ok(_) => panic!("it should have failed"),
+        Err(payload) => text(payload),
+    }
+}
+
+/// The same of what is awaited.
+pub async fn said_by<T>(assertion: impl Future<Output = T>) -> String {
+    let mut assertion = pin!(assertion);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| assertion.as_mut().poll(cx))) {
+        Ok(Poll::Ready(_)) => panic!("it should have failed"),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(payload) => Poll::Ready(text(payload)),
+    })
+    .await
+}
+
+fn text(payload: Box<dyn Any + Send>) -> String {
+    match payload.downcast::<String>() {
+        Ok(text) => *text,
+        Err(payload) => (*payload.downcast::<&str>().expect("a text")).to_owned(),
+    }
+}
