@@ -111,6 +111,52 @@ fn a_field_that_is_not_read_any_more() {
     assert!(said.contains("nothing reads `to.street`\n"), "{said}");
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Line {
+    item: u32,
+    #[serde(default)]
+    remark: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Step {
+    Wait { hours: u32 },
+    Call(u64, Line),
+}
+
+#[job]
+async fn pack(lines: Vec<Line>, steps: Vec<Step>) -> Result<(), JobError> {
+    let _ = (lines, steps);
+    Ok(())
+}
+
+#[test]
+fn a_field_that_is_not_read_any_more_inside_a_list() {
+    let args = json!({
+        "lines": [{"item": 1, "note": "ring"}, {"item": 2}, {"item": 3, "note": "knock"}],
+        "steps": [{"wait": {"hours": 3, "why": "it"}}, {"call": [5, {"item": 1, "note": "who"}]}],
+    });
+    let file = File::of("lists", "pack", 1, args);
+    let said = said(|| assert_args_compatible!(file.path(), Pack));
+    let places = "`lines.0.note`, `lines.2.note`, `steps.0.wait.why`, `steps.1.call.1.note`";
+    assert!(said.contains(&format!("nothing reads {places}\n")), "{said}");
+    assert_args_compatible!(
+        file.path(),
+        Pack,
+        unread = ["lines.0.note", "lines.2.note", "steps.0.wait.why", "steps.1.call.1.note"]
+    );
+}
+
+#[test]
+fn large_numbers_that_have_changed() {
+    let file = File::of("large", "send_welcome", 1, json!({"user_id": u64::MAX, "name": "Ada"}));
+    assert_golden_args!(file.path(), SendWelcome { user_id: u64::MAX, name: "Ada".into() });
+    let other = SendWelcome { user_id: u64::MAX - 1, name: "Ada".into() };
+    let said = said(|| assert_golden_args!(file.path(), other));
+    assert!(said.contains("is not enqueued as"), "{said}");
+}
+
 #[test]
 fn args_that_do_not_fit_any_more() {
     let file = File::of("renamed", "ship", 1, json!({"number": 1, "to": {"city": "Ulm"}}));

@@ -82,6 +82,33 @@ async fn what_is_there_is_found_by_any_of_its_sides() {
     refute_enqueued!(jobs, Ping);
 }
 
+/// Numbers that a float cannot tell apart, and one that is a shorter float.
+#[job(queue = "scale")]
+async fn weigh(account: u64, grams: f32) -> Result<(), JobError> {
+    let _ = (account, grams);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_numbers_are_not_taken_for_their_neighbours() {
+    const LARGE: u64 = (1 << 53) + 1;
+    let jobs = TestJobs::new();
+    jobs.enqueue(Weigh { account: LARGE, grams: 0.1 }).await.unwrap();
+    assert_enqueued!(jobs, Weigh { account: LARGE });
+    refute_enqueued!(jobs, Weigh { account: LARGE - 1 });
+    let said = said(|| assert_enqueued!(jobs, Weigh { account: LARGE - 1 }));
+    assert!(said.contains("account is 9007199254740993, not 9007199254740992"), "{said}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_literal_may_be_of_a_field_that_is_an_f32() {
+    let jobs = TestJobs::new();
+    jobs.enqueue(Weigh { account: 1, grams: 0.1 }).await.unwrap();
+    assert_enqueued!(jobs, Weigh { grams: 0.1 });
+    assert_enqueued!(jobs, Weigh { grams: 0.1_f32 });
+    refute_enqueued!(jobs, Weigh { grams: 0.2 });
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_job_that_is_not_there() {
     let jobs = some().await;

@@ -119,6 +119,7 @@ fn find_unread<J: Job>(
 ) {
     let keys = |value: &Value| match value {
         Value::Object(fields) => fields.keys().cloned().collect(),
+        Value::Array(items) => (0..items.len()).map(|index| index.to_string()).collect(),
         _ => Vec::new(),
     };
     for key in keys(place(&mut args.clone(), at)) {
@@ -136,7 +137,10 @@ fn find_unread<J: Job>(
 }
 
 fn place<'a>(args: &'a mut Value, at: &[String]) -> &'a mut Value {
-    at.iter().fold(args, |value, key| &mut value[key.as_str()])
+    at.iter().fold(args, |value, key| match value {
+        Value::Array(items) => &mut items[key.parse::<usize>().expect("an index")],
+        value => &mut value[key.as_str()],
+    })
 }
 
 fn read<J: Job>(args: &Value, version: u32) -> Result<J, job_core::ArgsError> {

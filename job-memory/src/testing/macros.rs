@@ -163,7 +163,8 @@ macro_rules! assert_idempotent {
 /// the crate's `Cargo.toml`. Its args are read as those of a message are, through `upgrade` where
 /// there is one. It also fails if the job has lost the file's name (`alias` keeps it), and if
 /// nothing reads some field any more, as after renaming one that is optional. Fields that are not
-/// needed any more are named: `unread = ["nickname"]`.
+/// needed any more are named by their place, the items of a list by number:
+/// `unread = ["nickname", "lines.0.note"]`.
 ///
 /// ```rust,standalone_crate
 /// use job_core::prelude::*;

@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
 /// A value as the JSON that it would travel as.
 pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Value {
@@ -16,7 +16,7 @@ pub(super) fn json<T: Serialize + ?Sized>(value: &T) -> Value {
 /// Whether both say the same. `7` and `7.0` do: a literal has the type that its reader knows.
 pub(super) fn same(a: &Value, b: &Value) -> bool {
     match (a, b) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Number(a), Value::Number(b)) => a == b || same_number(a, b),
         (Value::Array(a), Value::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
         }
@@ -25,6 +25,22 @@ pub(super) fn same(a: &Value, b: &Value) -> bool {
         }
         _ => a == b,
     }
+}
+
+/// Whether numbers that are written in different ways are the same by value.
+fn same_number(a: &Number, b: &Number) -> bool {
+    // As floats, large integers are the same as their neighbours.
+    if !a.is_f64() && !b.is_f64() {
+        return false;
+    }
+    let (Some(a), Some(b)) = (a.as_f64(), b.as_f64()) else { return false };
+    a == b || ((was_f32(a) || was_f32(b)) && a as f32 == b as f32)
+}
+
+/// Whether it is what an `f32` such as 0.1 becomes when it is made longer.
+fn was_f32(long: f64) -> bool {
+    let short = long as f32;
+    f64::from(short) == long && short.to_string() != long.to_string()
 }
 
 /// An error with its causes in one line.
@@ -57,5 +73,17 @@ mod tests {
         assert!(!same(&v!([1]), &v!([1, 2])));
         // Too large for a float to tell apart.
         assert!(same(&v!(u64::MAX), &v!(u64::MAX)));
+        assert!(!same(&v!(u64::MAX), &v!(u64::MAX - 1)));
+        assert!(!same(&v!(i64::MIN), &v!(i64::MIN + 1)));
+    }
+
+    #[test]
+    fn a_literal_is_the_same_as_the_f32_that_it_was_written_for() {
+        assert!(same(&v!(0.1_f32), &v!(0.1)));
+        assert!(same(&v!(3.141_592_653_589_79), &v!(3.141_592_7_f32)));
+        assert!(!same(&v!(0.1_f32), &v!(0.100_001)));
+        // No f32 had its hand in these.
+        assert!(!same(&v!(100.0), &v!(100.000_000_1)));
+        assert!(!same(&v!(0.1), &v!(0.100_000_000_001)));
     }
 }
