@@ -319,6 +319,28 @@ async fn a_slow_backend() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_queue_that_never_answers_in_time_is_told() {
+    const NOT_GIVEN: &str = "a job is due that the backend does not give, however often it is asked";
+    let (jobs, _log) = set_up();
+    enqueue(&jobs, "quick").await;
+    // A receive has a quarter of the lease.
+    jobs.slow_backend(16 * SECOND);
+    let told = said_by(jobs.drain()).await;
+    assert!(told.starts_with(NOT_GIVEN), "{told}");
+    assert!(told.contains("a quarter of the lease"), "{told}");
+    jobs.slow_backend(Duration::ZERO);
+    assert_eq!(jobs.drain().await.completed(), 1);
+
+    enqueue(&jobs, "quick").await;
+    jobs.fail_times(Operation::Receive, usize::MAX, ErrorKind::Unavailable);
+    for told in [said_by(jobs.run_one()).await, said_by(jobs.drain_all()).await] {
+        assert!(told.starts_with(NOT_GIVEN), "{told}");
+    }
+    let told = said(|| drop(jobs));
+    assert!(told.contains("Receive to fail with Unavailable"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fault_that_never_happens_fails_the_test() {
     let (jobs, _log) = set_up();
     jobs.kill_mid_run::<Act>();

@@ -597,6 +597,97 @@ async fn inline_jobs_run_within_the_call() {
     assert_eq!(error.errors().count(), 1);
 }
 
+/// An error with all of its sources.
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let sources = std::iter::successors(Some(error), |&error| error.source());
+    sources.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_run_inline_fails_its_enqueue() {
+    let log = Arc::new(Log::default());
+    let jobs = TestJobs::builder().data_arc(Arc::clone(&log)).inline().build();
+    for twice in [jobs.enqueue(Lonely).await, jobs.enqueue(Lonely).await] {
+        let error = chain(&twice.unwrap_err());
+        assert!(error.contains("job `lonely` needs Data<core::sync::atomic::AtomicU32>"), "{error}");
+        assert!(error.contains("to the builder of `TestJobs`"), "{error}");
+    }
+    let error = chain(&jobs.enqueue(Elsewhere { n: 1 }).await.unwrap_err());
+    assert!(error.contains("does not serve queue `elsewhere`"), "{error}");
+    enqueue(&jobs, "one").await;
+    let unknown = jobs.enqueue(Elsewhere { n: 1 }).queue("mail").await;
+    let error = chain(&unknown.unwrap_err());
+    assert!(error.contains("`elsewhere`: no handler of that name"), "{error}");
+    refute_enqueued!(jobs, Elsewhere);
+    refute_enqueued!(jobs, Lonely);
+
+    // What is not due is not run.
+    jobs.enqueue(Elsewhere { n: 2 }).delay(HOUR).await.unwrap();
+    jobs.enqueue(Lonely).delay(HOUR).await.unwrap();
+    assert_enqueued!(jobs, Elsewhere { n: 2 });
+
+    // A worker that is for some jobs only leaves the others to others.
+    let builder = TestJobs::builder().data_arc(log).inline();
+    let jobs = builder.worker(|worker| worker.jobs(["act"])).build();
+    jobs.enqueue(Charge { order: 1 }).await.unwrap();
+    jobs.enqueue(Lonely).queue("mail").await.unwrap();
+    assert_enqueued!(jobs, Charge { order: 1 });
+    assert_enqueued!(jobs, Lonely);
+}
+
+/// An app that enqueues jobs of its own.
+struct App {
+    client: Client,
+}
+
+#[job(queue = "app")]
+async fn greet(app: Data<App>) -> Result<(), JobError> {
+    app.client.enqueue(Elsewhere { n: 7 }).await?;
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_handlers_share_may_hold_the_client() {
+    let builder = TestJobs::builder().worker(|worker| {
+        let app = App { client: worker.client().clone() };
+        worker.data(app)
+    });
+    let jobs = builder.build();
+    jobs.enqueue(Greet).await.unwrap();
+    assert_eq!(jobs.drain().await.completed(), 1);
+    assert_enqueued!(jobs, Elsewhere { n: 7 });
+}
+
+/// Its delays are random.
+#[job(queue = "jitter", max_attempts = 6, backoff = exponential("10s", "10m"))]
+async fn fidget(n: u32, log: Data<Log>, cx: JobContext) -> Result<(), JobError> {
+    log.lock().unwrap().push(format!("fidget {n} {}", cx.attempt()));
+    Err("again".into())
+}
+
+#[test]
+fn the_same_order_every_time() {
+    let run = || {
+        let paused = || {
+            let mut builder = tokio::runtime::Builder::new_current_thread();
+            builder.enable_all().start_paused(true).build().unwrap().block_on(async {
+                let (jobs, log) = set_up();
+                for n in 0..5 {
+                    jobs.enqueue(Fidget { n }).await.unwrap();
+                }
+                let report = jobs.drain_all().await.to_string();
+                (lines(&log), report)
+            })
+        };
+        std::thread::spawn(paused).join().unwrap()
+    };
+    let first = run();
+    assert_eq!(first.0.len(), 30);
+    for _ in 0..50 {
+        assert_eq!(run(), first);
+    }
+}
+
 #[test]
 fn without_a_runtime_the_clock_is_asked_for() {
     let said = said(TestJobs::new);

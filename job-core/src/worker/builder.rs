@@ -50,6 +50,21 @@ impl WorkerBuilder {
         }
     }
 
+    /// The client that the worker was given, for data that enqueue jobs of their own:
+    ///
+    /// ```
+    /// # struct App { client: job_core::Client }
+    /// use job_core::WorkerBuilder;
+    ///
+    /// fn set_up(worker: WorkerBuilder) -> WorkerBuilder {
+    ///     let app = App { client: worker.client().clone() };
+    ///     worker.data(app)
+    /// }
+    /// ```
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Gives handlers a value as `Data<T>`.
     #[must_use]
     pub fn data<T: Send + Sync + 'static>(self, value: T) -> Self {

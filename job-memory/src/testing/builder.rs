@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use job_core::backend::Backend;
 use job_core::{
-    BuildError, Client, Description, QueueConfig, QueueName, Worker, WorkerBuilder, WorkerConfig,
+    BuildError, Client, Description, Queue, QueueConfig, QueueName, Worker, WorkerBuilder, WorkerConfig,
 };
 
 use super::TestJobs;
 use super::backend::TestBackend;
+use super::inline::Inline;
 use super::stage::Stage;
 use super::witness::WitnessLayer;
 use crate::MemoryBackend;
@@ -25,6 +26,9 @@ pub struct TestJobsBuilder {
     inline: bool,
     changes: Vec<Box<dyn FnOnce(WorkerBuilder) -> WorkerBuilder + Send>>,
 }
+
+/// Of all that is left to chance in a worker, such as the jitter of backoffs.
+const SEED: u64 = 7;
 
 /// How time passes for a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +45,12 @@ pub(super) enum Time {
 #[derive(Clone, Debug)]
 pub(super) struct SetUp {
     builder: WorkerBuilder,
+    /// The names of the jobs that it runs.
+    names: BTreeSet<String>,
+    /// The app has said which jobs those are.
+    chosen_jobs: bool,
+    /// The app has said which queues are served.
+    chosen_queues: bool,
 }
 
 impl TestJobsBuilder {
@@ -86,7 +96,13 @@ impl TestJobsBuilder {
     /// Runs each job at its enqueue, within the call, once: an error of the job is the error of the
     /// call, which carries it as the source of its source. Nothing is tried again.
     ///
+    /// That error is written with its sources: `{e:#}` of anyhow, or a walk along
+    /// [`source`](std::error::Error::source). Its first line says only that the enqueue failed.
+    ///
     /// A job with a delay goes to its queue, as does one that snoozes; `advance` and `drain` run it.
+    /// What cannot run at all fails its enqueue: a job whose `Data` is missing or that has no
+    /// handler, a queue that nobody serves, and jobs that enqueue jobs more than 20 deep. Only if
+    /// the set-up names [`jobs`](WorkerBuilder::jobs), others are left on their queues.
     pub fn inline(mut self) -> Self {
         self.inline = true;
         self
@@ -111,6 +127,9 @@ impl TestJobsBuilder {
 
     /// Checks everything.
     ///
+    /// The jitter of backoffs is the same in every run of the test, on a runtime of one thread:
+    /// this seeds the generator that `fastrand` has for the thread.
+    ///
     /// # Panics
     /// If something is wrong with the worker's set-up, with all mistakes in one message, or with
     /// the clock: it has to be paused (`#[tokio::test(start_paused = true)]`), unless
@@ -120,6 +139,7 @@ impl TestJobsBuilder {
         let Self { backend, default_queue, real_clock, inline, changes } = self;
         let remote = backend.as_ref().is_some_and(|backend| backend.capabilities().remote);
         let time = check_clock(real_clock || remote, backend.is_none());
+        fastrand::seed(SEED);
         let stage = Arc::new(match backend {
             Some(backend) => Stage::on(backend),
             None => Stage::own(own_queues()),
@@ -139,12 +159,12 @@ impl TestJobsBuilder {
             Ok(set_up) => set_up,
             Err(error) => panic!("the worker of this test cannot be built: {error}"),
         };
-        let worker = Arc::new(worker);
+        let (set_up, worker) = (Arc::new(set_up), Arc::new(worker));
         let queues = worker.describe().queues.iter();
         let queues = queues.map(|queue| queue.name.parse().expect("a checked name"));
         stage.serve(queues.collect::<BTreeSet<QueueName>>());
         if inline {
-            stage.run_inline(&worker);
+            stage.run_inline(Inline::new(&worker, &set_up));
         }
         TestJobs::assemble(client, stage, set_up, worker, time)
     }
@@ -162,9 +182,27 @@ impl SetUp {
         let queues = worker.describe().queues.iter().map(|queue| one(&queue.name));
         let mut config = WorkerConfig::default();
         config.queues = queues.collect::<BTreeMap<_, _>>();
+        let chosen_jobs = chooses_jobs(&builder);
+        let chosen_queues = chooses_queues(&builder);
         let builder = builder.config(config);
         let worker = builder.clone().build()?;
-        Ok((Self { builder }, worker))
+        let names = names(worker.describe());
+        Ok((Self { builder, names, chosen_jobs, chosen_queues }, worker))
+    }
+
+    /// Whether the worker runs jobs of that name.
+    pub(super) fn runs(&self, job: &str) -> bool {
+        self.names.contains(job)
+    }
+
+    /// Whether a job that the worker does not run is for another worker.
+    pub(super) fn leaves_jobs_to_others(&self) -> bool {
+        self.chosen_jobs
+    }
+
+    /// Whether a queue that the worker does not serve is for another worker.
+    pub(super) fn leaves_queues_to_others(&self) -> bool {
+        self.chosen_queues
     }
 
     /// A worker like the one before.
@@ -180,8 +218,21 @@ impl SetUp {
     }
 }
 
+/// Whether there is a choice of jobs: one more choice, of none, changes nothing then.
+fn chooses_jobs(builder: &WorkerBuilder) -> bool {
+    let none = builder.clone().jobs(Vec::<String>::new()).build();
+    none.is_ok_and(|worker| !worker.describe().jobs.is_empty())
+}
+
+/// Whether there is a choice of queues: without one, one more queue is the only one.
+fn chooses_queues(builder: &WorkerBuilder) -> bool {
+    const MORE: &str = "one-more-queue";
+    let more = builder.clone().queue(Queue::new(MORE)).build();
+    more.is_ok_and(|worker| worker.describe().queues.iter().any(|queue| queue.name != MORE))
+}
+
 /// All names of the jobs that a worker runs.
-pub(super) fn names(description: &Description) -> BTreeSet<String> {
+fn names(description: &Description) -> BTreeSet<String> {
     let names = description.jobs.iter().flat_map(|job| {
         let aliases = job.aliases.iter().copied();
         std::iter::once(job.name).chain(aliases)

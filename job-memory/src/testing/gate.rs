@@ -33,12 +33,17 @@ impl Gate {
         state.open = None;
     }
 
-    /// Lets one receive of that queue through, and waits until all that came of it is over.
+    /// Lets one receive of that queue through, and waits until it was made.
     pub(super) async fn pass(&self, queue: &QueueName) {
         self.until(|state| state.waits(queue)).await;
         self.state().open = Some(queue.clone());
         self.changed.notify_waiters();
-        self.until(|state| state.open.is_none() && state.waits(queue)).await;
+        self.until(|state| state.open.is_none()).await;
+    }
+
+    /// Waits until all that came of the receive is over.
+    pub(super) async fn over(&self, queue: &QueueName) {
+        self.until(|state| state.waits(queue)).await;
     }
 
     /// Waits at the gate until it is open for that queue.
@@ -124,7 +129,10 @@ mod tests {
         let mut old = Box::pin(gate.wait(&mail));
         assert!(!is_over(old.as_mut()));
         gate.next_worker();
-        let mut pass = pin!(gate.pass(&mail));
+        let mut pass = pin!(async {
+            gate.pass(&mail).await;
+            gate.over(&mail).await;
+        });
         assert!(!is_over(pass.as_mut()) && !gate.is_open(&mail));
         {
             let mut slot = pin!(gate.wait(&mail));

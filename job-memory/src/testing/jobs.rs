@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use job_core::duration::to_text;
 use job_core::{Client, Enqueue, Job, QueueName, Worker};
 
-use super::builder::{SetUp, TestJobsBuilder, Time, names};
+use super::builder::{SetUp, TestJobsBuilder, Time};
 use super::report::{DrainReport, Ran};
 use super::stage::Stage;
 use super::text::chain;
@@ -22,6 +22,10 @@ pub(super) const FRUITLESS: usize = 100;
 
 /// What is due later than this is not waited for in real time.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A worker that has received nothing for that long is not waited for any longer. It is long enough
+/// for the pauses after requests that fail.
+const RECEIVED_WITHIN: Duration = Duration::from_secs(60 * 60);
 
 /// A client and a worker for one test, over queues of their own.
 ///
@@ -59,10 +63,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub struct TestJobs {
     client: Client,
     stage: Arc<Stage>,
-    set_up: SetUp,
+    set_up: Arc<SetUp>,
     /// It performs, and never serves a queue.
     performer: Arc<Worker>,
-    names: BTreeSet<String>,
     time: Time,
     /// One drain at a time.
     draining: tokio::sync::Mutex<()>,
@@ -87,12 +90,11 @@ impl TestJobs {
     pub(super) fn assemble(
         client: Client,
         stage: Arc<Stage>,
-        set_up: SetUp,
+        set_up: Arc<SetUp>,
         performer: Arc<Worker>,
         time: Time,
     ) -> Self {
-        let names = names(performer.describe());
-        Self { client, stage, set_up, performer, names, time, draining: Default::default() }
+        Self { client, stage, set_up, performer, time, draining: Default::default() }
     }
 
     /// The client, for the code under test.
@@ -114,7 +116,9 @@ impl TestJobs {
     /// at once. Time passes only as far as handlers let it.
     ///
     /// # Panics
-    /// If a job is due whose `Data` the test has not given, or if there is no end of it.
+    /// If a job is due whose `Data` the test has not given, if there is no end of it, or if the
+    /// worker has not received anything for an hour, or a minute on the real clock, as when all its
+    /// receives are ordered to fail.
     pub async fn drain(&self) -> DrainReport {
         let mut report = DrainReport::default();
         self.run(&mut report, ENDLESS).await;
@@ -139,10 +143,7 @@ impl TestJobs {
                 return report;
             }
         }
-        panic!(
-            "a job is due that the backend does not give, however often it is asked; are its \
-             receives ordered to fail, or does somebody else take from these queues?\n{report}"
-        )
+        not_given(&report)
     }
 
     /// Runs the job that has been due for the longest, once; `None` if nothing is due.
@@ -195,7 +196,7 @@ impl TestJobs {
     /// Fails if the worker does not run a job of that name for want of data.
     #[track_caller]
     pub(super) fn check_runnable(&self, job: &str) {
-        if !self.names.contains(job)
+        if !self.set_up.runs(job)
             && let Some(problem) = self.set_up.why_not(job)
         {
             panic!("{problem} to the builder of `TestJobs`");
@@ -248,10 +249,14 @@ impl TestJobs {
     /// Lets the worker run one job after the other; the worker ends when this does. `again` says
     /// that another worker has to go on.
     async fn steps(&self, report: &mut DrainReport, most: usize, again: &AtomicBool) {
+        let limit = if self.time == Time::Paused { RECEIVED_WITHIN } else { PATIENCE };
         let mut in_vain = BTreeSet::new();
         while report.runs.len() < most {
             let Some(queue) = self.next(&in_vain) else { return };
-            self.stage.gate.pass(&queue).await;
+            if tokio::time::timeout(limit, self.stage.gate.pass(&queue)).await.is_err() {
+                not_given(report);
+            }
+            self.stage.gate.over(&queue).await;
             let Some((ran, spoilt)) = self.stage.finish_step(false) else {
                 in_vain.insert(queue);
                 continue;
@@ -287,6 +292,14 @@ impl TestJobs {
             }
         }
     }
+}
+
+fn not_given(report: &DrainReport) -> ! {
+    panic!(
+        "a job is due that the backend does not give, however often it is asked; are its receives \
+         ordered to fail, or slower than a quarter of the lease, or does somebody else take from \
+         these queues?\n{report}"
+    )
 }
 
 /// A fault that never happened has tested nothing.

@@ -4,16 +4,17 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use job_core::backend::{Backend, BackendError, ErrorKind, Receipt};
-use job_core::{QueueName, Worker};
+use job_core::QueueName;
 use tokio::sync::Notify;
 
 use super::book::Book;
 use super::fault::{Faults, How, Operation};
 use super::gate::Gate;
+use super::inline::Inline;
 use super::report::Ran;
 use super::step::Step;
 use crate::MemoryBackend;
@@ -38,7 +39,7 @@ pub(super) struct Stage {
     /// Handlers whose futures are there.
     running: AtomicUsize,
     /// What runs jobs at their enqueue, if that is wanted.
-    inline: OnceLock<Weak<Worker>>,
+    inline: OnceLock<Inline>,
 }
 
 impl Stage {
@@ -82,12 +83,12 @@ impl Stage {
         self.served.get().unwrap_or(&NONE)
     }
 
-    pub(super) fn run_inline(&self, worker: &Arc<Worker>) {
-        let _ = self.inline.set(Arc::downgrade(worker));
+    pub(super) fn run_inline(&self, inline: Inline) {
+        let _ = self.inline.set(inline);
     }
 
-    pub(super) fn inline_worker(&self) -> Option<Arc<Worker>> {
-        self.inline.get()?.upgrade()
+    pub(super) fn inline(&self) -> Option<&Inline> {
+        self.inline.get()
     }
 
     pub(super) fn now(&self) -> SystemTime {
