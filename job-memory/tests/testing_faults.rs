@@ -320,7 +320,8 @@ async fn a_slow_backend() {
 
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_never_answers_in_time_is_told() {
-    const NOT_GIVEN: &str = "a job is due that the backend does not give, however often it is asked";
+    const NOT_GIVEN: &str =
+        "a job is due that the backend does not give, however often it is asked";
     let (jobs, _log) = set_up();
     enqueue(&jobs, "quick").await;
     // A receive has a quarter of the lease.
@@ -341,6 +342,36 @@ async fn a_queue_that_never_answers_in_time_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn jobs_that_run_inline_meet_no_faults() {
+    const INLINE: &str = "faults need `drain`; leave `.inline()` out";
+    let jobs = TestJobs::builder().data(Log::default()).inline().build();
+    let orders: [&dyn Fn(); 5] = [
+        &|| jobs.kill_mid_run::<Act>(),
+        &|| jobs.kill_before_settle::<Act>(),
+        &|| jobs.lose_lease::<Act>(),
+        &|| jobs.fail_next_settle::<Act>(),
+        &|| jobs.duplicate_next::<Act>(),
+    ];
+    for order in orders {
+        assert_eq!(said(order), INLINE);
+    }
+    let told = said_by(async {
+        assert_idempotent!(jobs, Ping { n: 1 }, || 0);
+    });
+    assert!(told.await.ends_with(INLINE));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_the_tests_own_outlasts_an_assertion() {
+    let (jobs, log) = set_up();
+    jobs.kill_before_settle::<Ping>();
+    jobs.kill_before_settle::<Ping>();
+    assert_idempotent!(jobs, Ping { n: 1 }, || 0);
+    // Once for the assertion, twice for the test, and once more to be done.
+    assert_eq!(lines(&log), ["ping 1"; 4]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fault_that_never_happens_fails_the_test() {
     let (jobs, _log) = set_up();
     jobs.kill_mid_run::<Act>();
@@ -351,7 +382,7 @@ async fn a_fault_that_never_happens_fails_the_test() {
     assert_eq!(
         said(|| drop(jobs)),
         "faults were ordered that never happened, so the test has not tested them:\n  \
-         kill_mid_run of `act`: no such job was run after it\n  \
+         kill_mid_run of `act`: no drain has run such a job after it\n  \
          duplicate_next of `ping`: no such job was enqueued after it\n  \
          Renew to fail with Throttled: 2 times too few\n  \
          the answer to Delete to be lost: 1 times too few"

@@ -82,6 +82,70 @@ async fn what_is_there_is_found_by_any_of_its_sides() {
     refute_enqueued!(jobs, Ping);
 }
 
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Via {
+    Post,
+    Courier { name: String },
+}
+
+#[job(queue = "letters")]
+async fn send_letter(to: String, via: Via, copy: Option<u32>) -> Result<(), JobError> {
+    let _ = (to, via, copy);
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_could_never_be_there() {
+    let jobs = TestJobs::new();
+    let via = Via::Courier { name: "Eve".into() };
+    jobs.enqueue(SendLetter { to: "7".into(), via, copy: None }).await.unwrap();
+    assert_eq!(
+        said(|| refute_enqueued!(jobs, SendLetter { to: 7 })),
+        "whether a `send_letter` with to: 7 is enqueued cannot be told: to is \"7\", a string, and \
+         is compared with 7, a number, which it never is"
+    );
+    // These are of different kinds for good reasons.
+    refute_enqueued!(jobs, SendLetter { via: Via::Post });
+    refute_enqueued!(jobs, SendLetter { via: "post" });
+    refute_enqueued!(jobs, SendLetter { copy: 7 });
+    refute_enqueued!(jobs, SendLetter { to: "8" });
+
+    // What cannot be read may be anything.
+    #[job(name = "send_letter")]
+    struct Other {
+        number: u32,
+    }
+    let jobs = TestJobs::new();
+    jobs.enqueue(Other { number: 1 }).await.unwrap();
+    let told = said(|| refute_enqueued!(jobs, SendLetter { to: "7" }));
+    assert!(told.contains("cannot be told: one on `default`"), "{told}");
+    assert!(told.contains("a field is missing"), "{told}");
+    refute_enqueued!(jobs, SendLetter { to: "7" }, queue = "letters");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_is_about_what_it_was() {
+    let jobs = TestJobs::new();
+    let at = jobs.now() + HOUR - SECOND / 2;
+    jobs.enqueue(Charge { order: 1 }).at(at).await.unwrap();
+    assert_enqueued!(jobs, Charge, delay = HOUR);
+    refute_enqueued!(jobs, Charge, delay = HOUR..);
+    refute_enqueued!(jobs, Charge, delay = HOUR + 2 * SECOND);
+    jobs.enqueue(Charge { order: 2 }).await.unwrap();
+    refute_enqueued!(jobs, Charge { order: 2 }, delay = SECOND);
+    let micros = Duration::from_micros(1);
+    jobs.enqueue(Charge { order: 3 }).delay(MINUTE - micros).await.unwrap();
+    let told = said(|| {
+        assert_enqueued!(
+            jobs,
+            Charge { order: 3 },
+            delay = MINUTE - 9 * micros..MINUTE - 8 * micros
+        )
+    });
+    assert!(told.contains("delay is 59.999999s, not 59.999991s to 59.999991999s"), "{told}");
+}
+
 /// Numbers that a float cannot tell apart, and one that is a shorter float.
 #[job(queue = "scale")]
 async fn weigh(account: u64, grams: f32) -> Result<(), JobError> {

@@ -134,6 +134,33 @@ async fn what_it_was_instead_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_last_attempt_is_not_tried_again() {
+    let (jobs, _log) = set_up();
+    let last = jobs.perform(to("busy")).attempt(5).await;
+    assert_eq!(
+        said(|| last.expect_retry()),
+        "`look` was expected to be tried again, but it failed on its last attempt, 5 of 5: busy"
+    );
+    let over = jobs.perform(to("error")).attempt(3).max_attempts(2).await;
+    assert!(said(|| over.expect_retry()).contains("last attempt, 3 of 2"));
+    let error = jobs.perform(to("error")).attempt(5).await.expect_exhausted();
+    assert_eq!(error.to_string(), "broken");
+    let early = jobs.perform(to("error")).attempt(4).await;
+    assert_eq!(
+        said(|| early.expect_exhausted()),
+        "`look` was expected to use up its attempts, but it failed, to be tried again by its \
+         backoff: broken"
+    );
+    drop(jobs.perform(to("error")).attempt(4).await.expect_retry());
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_timeout_is_too_long() {
+    let (jobs, _log) = set_up();
+    jobs.perform(to("wait")).timeout(std::time::Duration::MAX).await.expect_done();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cancelled_run_has_half_a_second() {
     let (jobs, _log) = set_up();
     let token = CancellationToken::new();

@@ -609,7 +609,10 @@ async fn what_cannot_run_inline_fails_its_enqueue() {
     let jobs = TestJobs::builder().data_arc(Arc::clone(&log)).inline().build();
     for twice in [jobs.enqueue(Lonely).await, jobs.enqueue(Lonely).await] {
         let error = chain(&twice.unwrap_err());
-        assert!(error.contains("job `lonely` needs Data<core::sync::atomic::AtomicU32>"), "{error}");
+        assert!(
+            error.contains("job `lonely` needs Data<core::sync::atomic::AtomicU32>"),
+            "{error}"
+        );
         assert!(error.contains("to the builder of `TestJobs`"), "{error}");
     }
     let error = chain(&jobs.enqueue(Elsewhere { n: 1 }).await.unwrap_err());
@@ -633,6 +636,39 @@ async fn what_cannot_run_inline_fails_its_enqueue() {
     jobs.enqueue(Lonely).queue("mail").await.unwrap();
     assert_enqueued!(jobs, Charge { order: 1 });
     assert_enqueued!(jobs, Lonely);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_are_for_other_workers_are_left_alone() {
+    let (jobs, _log) = set_up_with(|worker| worker.queue(Queue::new("mail")));
+    jobs.enqueue(Lonely).await.unwrap();
+    enqueue(&jobs, "one").await;
+    let report = jobs.drain().await;
+    assert_eq!(
+        report.to_string(),
+        "1 completed\n  act, attempt 1: completed\n  \
+         1 due on queue `default`, which this worker does not serve"
+    );
+    let (jobs, _log) = set_up_with(|worker| worker.jobs(["act"]));
+    jobs.enqueue(Lonely).queue("mail").await.unwrap();
+    assert_eq!(jobs.drain().await.put_back(), 1);
+}
+
+/// Enqueues the next of its kind.
+#[job(queue = "deep")]
+async fn dig(depth: u32, cx: JobContext) -> Result<(), JobError> {
+    if depth > 0 {
+        cx.client().enqueue(Dig { depth: depth - 1 }).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn inline_jobs_may_enqueue_others_but_not_without_end() {
+    let jobs = TestJobs::builder().inline().build();
+    jobs.enqueue(Dig { depth: 19 }).await.unwrap();
+    let error = chain(&jobs.enqueue(Dig { depth: 80 }).await.unwrap_err());
+    assert!(error.contains("jobs enqueue jobs more than 20 deep; use `drain`"), "{error}");
 }
 
 /// An app that enqueues jobs of its own.

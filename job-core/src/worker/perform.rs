@@ -22,6 +22,9 @@ use crate::envelope::{Envelope, Plain};
 use crate::pipeline::{Call, Ready, ready};
 use crate::{Args, ArgsError, BoxError, EnqueueError, JobContext, JobId, Outcome, QueueName};
 
+/// As good as never, where a clock does not reach further.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+
 impl Worker {
     /// Runs a job here and now, once the returned value is awaited, without a queue: it goes
     /// through encoding, decoding and all layers as it would on its way over one. Nothing is sent
@@ -225,7 +228,8 @@ impl Run<'_> {
             Ok::<_, BoxError>(Ready { worker: ready(plan.stack.clone()).await?, queue })
         };
         let mut stack = layers.await.map_err(PerformError::Layer)?;
-        let timeout = self.timeout.unwrap_or(job.timeout);
+        let (now, timeout) = (Instant::now(), self.timeout.unwrap_or(job.timeout));
+        let deadline = now.checked_add(timeout).unwrap_or_else(|| now + FAR);
         let about = About {
             id,
             name: job.registration.name,
@@ -233,7 +237,7 @@ impl Run<'_> {
             attempt: self.attempt.unwrap_or(attempt),
             max_attempts: self.max_attempts.unwrap_or(max_attempts),
             enqueued_at,
-            deadline: Instant::now() + timeout,
+            deadline,
             timeout,
             meta,
         };

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use job_core::backend::Backend;
 use job_core::{
-    BuildError, Client, Description, Queue, QueueConfig, QueueName, Worker, WorkerBuilder, WorkerConfig,
+    BuildError, Client, Description, Queue, QueueConfig, QueueName, Worker, WorkerBuilder,
+    WorkerConfig,
 };
 
 use super::TestJobs;

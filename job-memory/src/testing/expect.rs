@@ -15,6 +15,8 @@ use super::book::Entry;
 use super::explain;
 use super::text::{json, same};
 
+const ZERO: Duration = Duration::ZERO;
+
 /// On a queue: [`assert_enqueued!`](crate::assert_enqueued).
 #[derive(Clone, Copy, Debug)]
 pub struct OnQueue;
@@ -38,15 +40,22 @@ pub struct Expect<J, P> {
 
 struct Field<J> {
     name: &'static str,
-    of: fn(&J) -> Value,
+    of: Get<J>,
     expected: Value,
+    /// The type of what is expected.
+    type_name: &'static str,
 }
+
+/// Gives the value of a field, and the name of its type.
+type Get<J> = fn(&J) -> (Value, &'static str);
 
 /// A job that is there, by how it differs from what is asked for.
 pub(super) struct Candidate {
     pub(super) place: String,
     pub(super) args: String,
     pub(super) differences: Vec<String>,
+    /// Why that it differs tells nothing, if so.
+    doubt: Option<String>,
 }
 
 impl<J: Job, P> Expect<J, P> {
@@ -69,10 +78,11 @@ impl<J: Job, P> Expect<J, P> {
     pub fn field<T: Serialize + ?Sized>(
         mut self,
         name: &'static str,
-        of: fn(&J) -> Value,
+        of: Get<J>,
         expected: &T,
     ) -> Self {
-        self.fields.push(Field { name, of, expected: json(expected) });
+        let type_name = std::any::type_name::<T>();
+        self.fields.push(Field { name, of, expected: json(expected), type_name });
         self
     }
 
@@ -99,7 +109,14 @@ impl<J: Job, P> Expect<J, P> {
             differs("queue", format!("{queue:?}"), format!("{expected:?}"));
         }
         if let Some(expected) = self.delay.filter(|expected| !expected.holds(entry.delay)) {
-            differs("delay", to_text(entry.delay), expected.to_string());
+            let (is, span) = (to_text(entry.delay), expected.to_string());
+            // What is below a millisecond may be all that differs.
+            let whole = |delay: Duration| delay.subsec_nanos() % 1_000_000 == 0;
+            if whole(entry.delay) && whole(expected.least) {
+                differs("delay", is, span);
+            } else {
+                differs("delay", format!("{:?}", entry.delay), expected.exactly());
+            }
         }
         let poison = entry.wire.poison.as_ref();
         if let Some(expected) = self.reason {
@@ -119,20 +136,36 @@ impl<J: Job, P> Expect<J, P> {
         if let Some(expected) = self.attempts.filter(|expected| *expected != attempts) {
             differs("attempts", attempts.to_string(), expected.to_string());
         }
+        let mut doubt = None;
         if !self.fields.is_empty() {
             match entry.wire.job::<J>() {
                 Ok(job) => {
-                    for Field { name, of, expected } in &self.fields {
-                        let is = of(&job);
+                    for Field { name, of, expected, type_name } in &self.fields {
+                        let (is, own_type) = of(&job);
+                        if own_type != *type_name && never_same(&is, expected) {
+                            doubt = Some(format!(
+                                "{name} is {is}, {}, and is compared with {expected}, {}, which it \
+                                 never is",
+                                kind(&is),
+                                kind(expected)
+                            ));
+                        }
                         if !same(&is, expected) {
                             differs(name, is.to_string(), expected.to_string());
                         }
                     }
                 }
-                Err(error) => differences.push(error.to_string()),
+                Err(error) => {
+                    if differences.is_empty() {
+                        let args = entry.wire.shown_args();
+                        doubt = Some(format!("one on `{queue}` cannot be read: {error}: {args}"));
+                    }
+                    differences.push(error.to_string());
+                }
             }
         }
-        Candidate { place: explain::place(entry, now), args: entry.wire.shown_args(), differences }
+        let (place, args) = (explain::place(entry, now), entry.wire.shown_args());
+        Candidate { place, args, differences, doubt }
     }
 
     /// Every job of that kind there, those that fit the best first; `poison` says where.
@@ -197,10 +230,13 @@ impl<J: Job> Expect<J, OnQueue> {
         self.assert(jobs, false, "enqueued");
     }
 
-    /// Fails if there is one.
+    /// Fails if there is one, or if that cannot be told.
     #[track_caller]
     pub fn refute_enqueued(&self, jobs: &TestJobs) {
         let mut found = self.candidates(jobs, false);
+        if let Some(doubt) = found.iter().find_map(|candidate| candidate.doubt.as_ref()) {
+            panic!("whether a {} is enqueued cannot be told: {doubt}", self.describe());
+        }
         found.retain(|candidate| candidate.differences.is_empty());
         assert!(found.is_empty(), "{}", explain::unwanted(&self.describe(), &found));
     }
@@ -238,12 +274,31 @@ impl<J, P> fmt::Debug for Expect<J, P> {
     }
 }
 
+/// Whether one can never be the other, whatever the values. An enum may be both a text and an
+/// object.
+fn never_same(a: &Value, b: &Value) -> bool {
+    let either = |value: &Value| value.is_string() || value.is_object();
+    !a.is_null() && !b.is_null() && kind(a) != kind(b) && !(either(a) && either(b))
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
 /// A queue's name, of its poison queue too.
 fn healthy(name: &str) -> &str {
     name.strip_suffix("-poison").unwrap_or(name)
 }
 
-/// Durations from the first to the last, both included.
+/// Durations from the first to the last, both included; or one, give or take a twentieth of it and
+/// at most a second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     least: Duration,
@@ -252,7 +307,20 @@ pub struct Span {
 
 impl Span {
     fn holds(self, delay: Duration) -> bool {
-        self.least <= delay && delay <= self.most
+        let Self { least, most } = self;
+        // Between two looks at a clock it goes on.
+        let about = if least == most { (least / 20).min(Duration::from_secs(1)) } else { ZERO };
+        least.saturating_sub(about) <= delay && delay <= most.saturating_add(about)
+    }
+
+    /// To the last digit.
+    fn exactly(self) -> String {
+        let Self { least, most } = self;
+        match most {
+            _ if least == most => format!("{least:?}"),
+            Duration::MAX => format!("{least:?} or more"),
+            _ => format!("{least:?} to {most:?}"),
+        }
     }
 }
 

@@ -107,7 +107,7 @@ fn list_candidates(text: &mut String, candidates: &[Candidate], job: &str) {
         }
     }
     let mut lines = Vec::new();
-    for Candidate { place, args, differences } in candidates {
+    for Candidate { place, args, differences, .. } in candidates {
         let mut line = format!("{place}: {args}");
         for difference in differences {
             let _ = write!(line, "\n      {difference}");

@@ -8,6 +8,9 @@ use job_core::backend::ErrorKind;
 
 use super::TestJobs;
 
+/// What is said of jobs that are on no queue when they run.
+pub(super) const NO_FAULTS: &str = "faults need `drain`; leave `.inline()` out";
+
 /// A kind of request to the backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -61,6 +64,8 @@ pub(super) enum How {
 struct JobFault {
     job: &'static str,
     kind: Kind,
+    /// Ordered by `assert_idempotent!`.
+    own: bool,
 }
 
 /// What becomes of a job.
@@ -106,13 +111,14 @@ impl Faults {
         Some(self.jobs.remove(index).kind)
     }
 
-    /// Takes an order back.
-    pub(super) fn forget(&mut self, job: &str, kind: Kind) {
-        self.jobs.retain(|fault| fault.job != job || fault.kind != kind);
+    /// An order of an assertion's own. It comes before those of the test.
+    pub(super) fn order_own(&mut self, job: &'static str, kind: Kind) {
+        self.jobs.insert(0, JobFault { job, kind, own: true });
     }
 
-    fn order(&mut self, job: &'static str, kind: Kind) {
-        self.jobs.push(JobFault { job, kind });
+    /// Takes the orders back that are an assertion's own.
+    pub(super) fn forget_own(&mut self) {
+        self.jobs.retain(|fault| !fault.own);
     }
 
     pub(super) fn is_done(&self) -> bool {
@@ -123,9 +129,12 @@ impl Faults {
 /// What never happened.
 impl fmt::Display for Faults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for JobFault { job, kind } in &self.jobs {
-            let what = if *kind == Kind::Duplicate { "enqueued" } else { "run" };
-            write!(f, "\n  {} of `{job}`: no such job was {what} after it", kind.method())?;
+        for JobFault { job, kind, .. } in &self.jobs {
+            let never = match kind {
+                Kind::Duplicate => "no such job was enqueued after it",
+                _ => "no drain has run such a job after it",
+            };
+            write!(f, "\n  {} of `{job}`: {never}", kind.method())?;
         }
         for RequestFault { operation, left, how } in &self.requests {
             match how {
@@ -141,40 +150,46 @@ impl fmt::Display for Faults {
 /// # Faults
 ///
 /// Each happens once, to the next job or request that it fits. One that never happens fails the
-/// test at its end: it would have tested nothing.
+/// test at its end: it would have tested nothing. Those of jobs happen in a drain, and not to what
+/// is performed; with [`inline`](super::TestJobsBuilder::inline) to order one is a panic.
 impl TestJobs {
     /// Kills the worker in the middle of the next run of that job, as `kill -9` would: at the first
     /// place where the handler waits for something, or after its last line if it never does.
     ///
     /// The job comes again when its lease ends, after 60 s unless its queue says otherwise:
     /// [`advance_to_next`](Self::advance_to_next) goes there. A new worker takes over at once.
+    #[track_caller]
     pub fn kill_mid_run<J: Job>(&self) {
-        self.stage().faults().order(J::NAME, Kind::KillMidRun);
+        self.order_job(J::NAME, Kind::KillMidRun);
     }
 
     /// Kills the worker after the next run of that job, before it can say that the job is done: all
     /// that the handler does is done, and is done again when the lease ends.
+    #[track_caller]
     pub fn kill_before_settle<J: Job>(&self) {
-        self.stage().faults().order(J::NAME, Kind::KillBeforeSettle);
+        self.order_job(J::NAME, Kind::KillBeforeSettle);
     }
 
     /// Takes the lease of the next run of that job away while it runs: another worker has the job
     /// at once, and this one cannot settle it. A handler that runs for longer than a third of the
     /// lease is cancelled.
+    #[track_caller]
     pub fn lose_lease<J: Job>(&self) {
-        self.stage().faults().order(J::NAME, Kind::LoseLease);
+        self.order_job(J::NAME, Kind::LoseLease);
     }
 
     /// Lets the settlement of the next run of that job fail for good, whatever it is: done, retry
     /// or poison. The job comes to another worker when its lease ends.
+    #[track_caller]
     pub fn fail_next_settle<J: Job>(&self) {
-        self.stage().faults().order(J::NAME, Kind::FailSettle);
+        self.order_job(J::NAME, Kind::FailSettle);
     }
 
     /// Puts the next job of that kind on its queue twice, as an enqueue does that is repeated after
     /// its answer was lost. Both have the same id.
+    #[track_caller]
     pub fn duplicate_next<J: Job>(&self) {
-        self.stage().faults().order(J::NAME, Kind::Duplicate);
+        self.order_job(J::NAME, Kind::Duplicate);
     }
 
     /// From now on, of all jobs that are due, the last is run first: queues promise no order.
@@ -207,6 +222,18 @@ impl TestJobs {
     /// From now on every request takes that long. Zero ends it.
     pub fn slow_backend(&self, each: Duration) {
         self.stage().faults().slow = each;
+    }
+
+    #[track_caller]
+    fn order_job(&self, job: &'static str, kind: Kind) {
+        self.check_faults();
+        self.stage().faults().jobs.push(JobFault { job, kind, own: false });
+    }
+
+    /// Fails if jobs run where they meet no faults.
+    #[track_caller]
+    pub(super) fn check_faults(&self) {
+        assert!(self.stage().inline().is_none(), "{NO_FAULTS}");
     }
 
     fn order(&self, operation: Operation, left: usize, how: How) {

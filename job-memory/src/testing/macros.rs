@@ -3,7 +3,8 @@
 /// Fails unless a job like that is on a queue, due or not.
 ///
 /// It is written as where it is enqueued, with the fields that matter; texts are plain literals.
-/// After it may come `queue = "..."`, `delay = ...` (a `Duration`, or a range of them) and
+/// After it may come `queue = "..."`, `delay = ...` (a `Duration`, give or take a twentieth of it
+/// and at most a second, since clocks go on; or a range of them, which is exact) and
 /// `count = ...` (so many exactly, instead of at least one).
 ///
 /// ```rust,standalone_crate
@@ -46,6 +47,9 @@ macro_rules! assert_enqueued {
 
 /// Fails if a job like that is on a queue, due or not. It is written as for
 /// [`assert_enqueued!`](crate::assert_enqueued).
+///
+/// It also fails where it could never find one: if a job of that kind is there whose args cannot be
+/// read, or if a field is compared with JSON of another kind, such as a text with `7`.
 ///
 /// ```rust,standalone_crate
 /// use job_core::prelude::*;
@@ -109,7 +113,8 @@ macro_rules! assert_poisoned {
 /// The job is enqueued and runs to its end; its worker dies before it can say so, the lease ends,
 /// and another worker runs it again, with the same id. After each run what is due besides runs as
 /// well. `observe` is a closure without parameters, `async || ..` if it has to wait; what it gives
-/// needs `PartialEq` and `Debug`. The macro waits by itself.
+/// needs `PartialEq` and `Debug`. The macro waits by itself, in the task of the test: what it waits
+/// for is not `Send`, so it has no place in `tokio::spawn`. Jobs that run inline cannot be tested.
 ///
 /// ```rust,standalone_crate
 /// use std::sync::Mutex;

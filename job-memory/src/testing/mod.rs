@@ -89,6 +89,6 @@ pub use crate::{
 
 /// What the macros make of a field.
 #[doc(hidden)]
-pub fn value_of<T: serde::Serialize + ?Sized>(value: &T) -> serde_json::Value {
-    text::json(value)
+pub fn value_of<T: serde::Serialize + ?Sized>(value: &T) -> (serde_json::Value, &'static str) {
+    (text::json(value), std::any::type_name::<T>())
 }

@@ -33,9 +33,11 @@ impl TestJobs {
     /// # #[tokio::main(flavor = "current_thread", start_paused = true)]
     /// # async fn main() {
     /// let jobs = TestJobs::new();
-    /// let retry = jobs.perform(Charge { order: 7 }).attempt(3).await.expect_retry();
+    /// let retry = jobs.perform(Charge { order: 7 }).attempt(2).await.expect_retry();
     /// assert_eq!(retry.error.to_string(), "the bank is busy");
     /// assert_eq!(retry.after, Some(30 * SECOND));
+    /// let error = jobs.perform(Charge { order: 7 }).attempt(3).await.expect_exhausted();
+    /// assert_eq!(error.to_string(), "the bank is busy");
     /// # }
     /// ```
     #[track_caller]
@@ -120,6 +122,7 @@ impl Performing<'_> {
     async fn run(self) -> Performed {
         let Self { jobs, job, enqueue, attempt, max_attempts, timeout, cancellation, caller } =
             self;
+        let id = enqueue.id();
         let mut perform = jobs.performer().perform(enqueue);
         if let Some(attempt) = attempt {
             perform = perform.attempt(attempt);
@@ -133,8 +136,13 @@ impl Performing<'_> {
         if let Some(token) = cancellation {
             perform = perform.cancel_on(token);
         }
-        match perform.await {
-            Ok(outcome) => Performed { job, outcome },
+        // Of a job that does not even start, no attempt is the last.
+        let tries = (attempt.unwrap_or(1), max_attempts.unwrap_or(u32::MAX));
+        jobs.stage().tries().insert(id, tries);
+        let performed = perform.await;
+        let (attempt, max_attempts) = jobs.stage().tries().remove(&id).unwrap_or(tries);
+        match performed {
+            Ok(outcome) => Performed { job, outcome, attempt, max_attempts },
             Err(error) => panic!("`perform` at {caller}: {}{}", chain(&error), advice(&error)),
         }
     }
@@ -167,6 +175,8 @@ impl<'a> IntoFuture for Performing<'a> {
 pub struct Performed {
     job: &'static str,
     outcome: Outcome,
+    attempt: u32,
+    max_attempts: u32,
 }
 
 /// A run that failed and would be tried again.
@@ -194,12 +204,23 @@ impl Performed {
         }
     }
 
-    /// It would be tried again.
+    /// It would be tried again: it failed, and not on its last attempt.
     #[track_caller]
     pub fn expect_retry(self) -> Retry {
         match self.outcome {
-            Outcome::Retry { error, after } => Retry { error, after },
+            Outcome::Retry { error, after } if self.attempt < self.max_attempts => {
+                Retry { error, after }
+            }
             _ => self.fail("be tried again"),
+        }
+    }
+
+    /// It failed on its last attempt and would go to the poison queue.
+    #[track_caller]
+    pub fn expect_exhausted(self) -> BoxError {
+        match self.outcome {
+            Outcome::Retry { error, .. } if self.attempt >= self.max_attempts => error,
+            _ => self.fail("use up its attempts"),
         }
     }
 
@@ -241,7 +262,15 @@ impl Performed {
 
     #[track_caller]
     fn fail(&self, expected: &str) -> ! {
-        panic!("`{}` was expected to {expected}, but {}", self.job, Was(&self.outcome));
+        let Self { job, outcome, attempt, max_attempts } = self;
+        match outcome {
+            Outcome::Retry { error, .. } if attempt >= max_attempts => panic!(
+                "`{job}` was expected to {expected}, but it failed on its last attempt, {attempt} \
+                 of {max_attempts}: {}",
+                chain(&**error)
+            ),
+            _ => panic!("`{job}` was expected to {expected}, but {}", Was(outcome)),
+        }
     }
 }
 

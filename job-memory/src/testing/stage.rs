@@ -1,14 +1,14 @@
 //! What client, worker and test share: the queues behind, the book, the gate, the faults, and the
 //! delivery under way.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use job_core::backend::{Backend, BackendError, ErrorKind, Receipt};
-use job_core::QueueName;
+use job_core::{JobId, QueueName};
 use tokio::sync::Notify;
 
 use super::book::Book;
@@ -38,6 +38,8 @@ pub(super) struct Stage {
     pub(super) killed: Notify,
     /// Handlers whose futures are there.
     running: AtomicUsize,
+    /// The attempt and the most attempts of runs that are performed by hand.
+    tries: Mutex<HashMap<JobId, (u32, u32)>>,
     /// What runs jobs at their enqueue, if that is wanted.
     inline: OnceLock<Inline>,
 }
@@ -70,6 +72,7 @@ impl Stage {
             created: Mutex::default(),
             killed: Notify::new(),
             running: AtomicUsize::new(0),
+            tries: Mutex::default(),
             inline: OnceLock::new(),
         }
     }
@@ -105,6 +108,11 @@ impl Stage {
 
     pub(super) fn step(&self) -> MutexGuard<'_, Option<Step>> {
         lock(&self.step)
+    }
+
+    /// The attempt and the most attempts of runs that are performed by hand.
+    pub(super) fn tries(&self) -> MutexGuard<'_, HashMap<JobId, (u32, u32)>> {
+        lock(&self.tries)
     }
 
     /// The delivery under way, if it is of that receipt.

@@ -52,6 +52,9 @@ impl Service<Call> for Witness {
             _ => false,
         };
         if !is_first {
+            if let Some(tries) = self.stage.tries().get_mut(&call.id()) {
+                *tries = (call.attempt(), call.context().max_attempts());
+            }
             return self.inner.call(call);
         }
         let kinds = [Kind::KillMidRun, Kind::KillBeforeSettle, Kind::LoseLease];
