@@ -84,7 +84,8 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
             }
             "--kills-only" => options.kills_only = true,
             "--out" => options.out = Some(value()?.into()),
-            "--sabotage" if cfg!(feature = "sabotage") => options.sabotage = Some(value()?),
+            #[cfg(feature = "sabotage")]
+            "--sabotage" => options.sabotage = Some(sabotage(value()?)?),
             "--keep" => options.keep = true,
             other => bail!("what is {other}?\n{USAGE}"),
         }
@@ -94,6 +95,29 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
     Ok(Command::Run(options))
 }
 
+/// A way to break workers that there is.
+#[cfg(feature = "sabotage")]
+fn sabotage(how: String) -> anyhow::Result<String> {
+    let known = job_core::sabotage::Sabotage::ALL.iter().map(|(name, _)| *name);
+    let known: Vec<_> = known.chain(["all"]).collect();
+    ensure!(known.contains(&&*how), "--sabotage is one of {}", known.join(", "));
+    Ok(how)
+}
+
 fn number(text: &str) -> anyhow::Result<u64> {
     text.parse().with_context(|| format!("{text} is not a number"))
+}
+
+#[cfg(all(test, feature = "sabotage"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_can_be_broken() {
+        let parsed = |how: &str| parse(["--sabotage".to_owned(), how.to_owned()]);
+        assert!(parsed("delete-first").is_ok());
+        assert!(parsed("all").is_ok());
+        let error = parsed("delete-frist").err().unwrap().to_string();
+        assert!(error.contains("delete-first"), "{error}");
+    }
 }

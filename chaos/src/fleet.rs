@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -88,6 +88,11 @@ impl Fleet {
             .kill_on_drop(true)
             .spawn();
         child.context("start a supervisor")
+    }
+
+    /// Ends only when the supervisor ended by itself, and says why.
+    pub(crate) async fn fallen(&self) -> anyhow::Error {
+        fallen(&self.supervisor, &self.log).await
     }
 
     /// The processes that are up, neither paused nor on their way out.
@@ -201,6 +206,15 @@ impl Fleet {
     }
 }
 
+/// A run that is broken off leaves nobody behind, not even those that are paused.
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        for worker in self.shared.processes().keys() {
+            kill(*worker, rustix::process::Signal::KILL);
+        }
+    }
+}
+
 impl Shared {
     fn processes(&self) -> MutexGuard<'_, BTreeMap<u32, Process>> {
         lock(&self.processes)
@@ -273,6 +287,47 @@ impl Shared {
     }
 }
 
+/// How many of the last lines of a log are shown.
+const LAST_LINES: usize = 30;
+
+/// Ends when the one that should be there is not. While it is ended on purpose, there is none.
+async fn fallen(supervisor: &tokio::sync::Mutex<Option<Child>>, log: &Path) -> anyhow::Error {
+    loop {
+        let ended = match &mut *supervisor.lock().await {
+            Some(child) => child.try_wait(),
+            None => Ok(None),
+        };
+        let status = match ended {
+            Ok(None) => {
+                sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+            Ok(Some(status)) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let text = std::fs::read(log).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let lines: Vec<_> = text.lines().collect();
+        let last = lines[lines.len().saturating_sub(LAST_LINES)..].join("\n");
+        let log = log.display();
+        return anyhow::anyhow!("the supervisor ended by itself: {status}\n{log}:\n{last}");
+    }
+}
+
+/// Waits until that is so.
+pub(crate) async fn until(
+    what: &str,
+    limit: Duration,
+    mut is_so: impl FnMut() -> bool,
+) -> anyhow::Result<()> {
+    let give_up = Instant::now() + limit;
+    while !is_so() {
+        anyhow::ensure!(Instant::now() < give_up, "after {limit:?} {what}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    Ok(())
+}
+
 /// Whether it was there to get it.
 fn kill(pid: u32, signal: rustix::process::Signal) -> bool {
     Pid::from_raw(pid as i32).is_some_and(|pid| kill_process(pid, signal).is_ok())
@@ -280,4 +335,28 @@ fn kill(pid: u32, signal: rustix::process::Signal) -> bool {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_supervisor_that_ends_by_itself_is_noticed() {
+        let log = std::env::temp_dir().join(format!("job-chaos-fallen-{}.log", std::process::id()));
+        std::fs::write(&log, "first\n".to_owned() + &"more\n".repeat(LAST_LINES - 1) + "last\n")
+            .unwrap();
+        let child = Command::new("false").spawn().unwrap();
+        let error = fallen(&tokio::sync::Mutex::new(Some(child)), &log).await.to_string();
+        std::fs::remove_file(&log).unwrap();
+        assert!(error.contains("exit status: 1"), "{error}");
+        assert!(error.ends_with("more\nlast") && !error.contains("first"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn nothing_is_waited_for_without_limit() {
+        let error = until("nobody came", Duration::ZERO, || false).await.unwrap_err();
+        assert_eq!(error.to_string(), "after 0ns nobody came");
+        until("nobody came", Duration::ZERO, || true).await.unwrap();
+    }
 }

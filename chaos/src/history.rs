@@ -52,8 +52,8 @@ pub(crate) enum Event {
     Entered { job: String, attempt: u32 },
     /// It ended.
     Left { job: String, outcome: String },
-    /// The handler began. `intact`: its args are what was sent.
-    Start { job: String, attempt: u32, run: u64, intact: bool },
+    /// The handler began. `intact`: its payload is what goes with that number.
+    Start { job: String, attempt: u32, run: u64, n: u64, kind: Kind, intact: bool },
     /// The handler is about to return.
     Finish { job: String, run: u64, end: End },
     /// The handler's future was dropped.
@@ -76,7 +76,7 @@ pub(crate) enum Event {
     /// A message that was still in the queue at the end.
     Remains { job: Option<String> },
     /// A copy in the poison queue at the end.
-    Poisoned { job: String, reason: Reason, intact: bool },
+    Poisoned { job: String, reason: Reason, n: Option<u64>, kind: Option<Kind>, intact: bool },
     /// A secret in a log. What it is, never the secret itself.
     Leaked { secret: String, file: String },
     /// The last line.
@@ -144,6 +144,9 @@ pub(crate) struct Wire {
     pub(crate) answered: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) fault: Option<String>,
+    /// By how much a fault delayed it or its answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) delayed_ms: Option<u64>,
     /// Of an update: for how long it is hidden from now on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) hidden_ms: Option<u64>,
@@ -194,6 +197,8 @@ pub(crate) struct Body {
     pub(crate) snoozed: u32,
     #[serde(default)]
     pub(crate) given_back: u32,
+    #[serde(default)]
+    pub(crate) put_back: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

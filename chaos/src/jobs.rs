@@ -70,7 +70,8 @@ impl Kind {
         if self == Self::Hopeless { 3 } else { 20 }
     }
 
-    fn is_deadly(self) -> bool {
+    /// Whether it takes its process with it.
+    pub(crate) fn is_deadly(self) -> bool {
         matches!(self, Self::Abort | Self::Overflow | Self::Memory)
     }
 
@@ -142,7 +143,7 @@ async fn perform(
     stage: &Stage,
     cx: &JobContext,
 ) -> Result<(), JobError> {
-    let run = Run::start(stage, cx, payload == self::payload(n));
+    let run = Run::start(stage, cx, n, kind, payload == self::payload(n));
     let lease_and_more = Duration::from_secs(7);
     match kind {
         Kind::Ok | Kind::Delayed | Kind::Newcomer => {
@@ -212,10 +213,11 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(stage: &'a Stage, cx: &JobContext, intact: bool) -> Self {
+    fn start(stage: &'a Stage, cx: &JobContext, n: u64, kind: Kind, intact: bool) -> Self {
         static RUNS: AtomicU64 = AtomicU64::new(0);
         let (job, run) = (cx.id().to_string(), RUNS.fetch_add(1, Relaxed));
-        stage.history.write(Event::Start { job: job.clone(), attempt: cx.attempt(), run, intact });
+        let (attempt, of) = (cx.attempt(), job.clone());
+        stage.history.write(Event::Start { job: of, attempt, run, n, kind, intact });
         Self { stage, job, run, ended: false }
     }
 

@@ -48,25 +48,29 @@ fn harness() -> anyhow::Result<ExitCode> {
         #[cfg(feature = "sabotage")]
         Command::Run(options) if options.sabotage.as_deref() == Some("all") => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(sabotage::all(&options))?
+            runtime.block_on(uninterrupted(sabotage::all(&options)))?
         }
         Command::Run(options) => {
             let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-            runtime.block_on(runs(&options))?
+            runtime.block_on(uninterrupted(runs(&options)))?
         }
     };
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What ctrl-c interrupts is dropped, and its processes with it.
+async fn uninterrupted(runs: impl Future<Output = anyhow::Result<bool>>) -> anyhow::Result<bool> {
+    tokio::select! {
+        ran = runs => ran,
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
+    }
 }
 
 /// Whether all of them were good.
 async fn runs(options: &Options) -> anyhow::Result<bool> {
     let mut bad = Vec::new();
     for seed in options.seeds.clone() {
-        let ran = tokio::select! {
-            ran = run::run(options, seed) => ran,
-            _ = tokio::signal::ctrl_c() => anyhow::bail!("interrupted"),
-        };
-        let (verdict, dir) = ran?;
+        let (verdict, dir) = run::run(options, seed).await?;
         println!("\n{verdict}");
         finish(&verdict, &dir, options)?;
         if !verdict.is_good() {

@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
+use anyhow::Context;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use std::sync::Arc;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Fleet, until};
 use crate::history::Signal;
 use crate::proxy::Proxy;
 use crate::worker::{LEASE, Role};
@@ -30,6 +31,10 @@ enum Act {
 
 /// How many of a hundred requests a burst strikes.
 const BURST: u32 = 40;
+
+/// How long it waits for something to do and for somebody to do it to. What holds producers up
+/// longest is a queue that drains slowly.
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// What it can reach.
 #[derive(Debug)]
@@ -62,9 +67,8 @@ impl Nemesis {
         let count = acts.len() as u64;
         for (number, act) in acts.into_iter().enumerate() {
             let due = jobs * (number as u64 + 1) / (count + 1);
-            while enqueued.load(Relaxed) < due {
-                sleep(Duration::from_millis(20)).await;
-            }
+            let is_due = || enqueued.load(Relaxed) >= due;
+            until("nothing more was enqueued", PATIENCE, is_due).await?;
             self.act(act, &mut later).await?;
         }
         while later.join_next().await.is_some() {}
@@ -89,12 +93,13 @@ impl Nemesis {
             });
             return Ok(());
         }
-        let worker = loop {
-            match self.rng.choice(self.fleet.up()) {
-                Some(worker) => break worker,
-                None => sleep(Duration::from_millis(20)).await,
-            }
+        let (mut worker, rng) = (None, &mut self.rng);
+        let is_there = || {
+            worker = rng.choice(self.fleet.up());
+            worker.is_some()
         };
+        until("no process is up", PATIENCE, is_there).await?;
+        let worker = worker.context("it was there")?;
         let fleet = Arc::clone(&self.fleet);
         match act {
             Act::Kill => drop(fleet.signal(worker, Signal::Kill)),

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use job_azure::{Account, AzureBackend};
 use job_azurite::Azurite;
 use job_core::backend::ReceiveRequest;
-use job_core::{Client, EnqueueErrorKind, PoisonReason, QueueName};
+use job_core::{Client, EnqueueErrorKind, Job, PoisonReason, QueueName};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
@@ -31,6 +31,9 @@ const PRODUCERS: u64 = 4;
 
 /// Producers wait while the queue holds more.
 const DEPTH: u64 = 250;
+
+/// How long they do so at most. The nemesis waits for longer, so that this is told.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Under a supervisor they are.
 const SUSPECTS_ALONE: bool = true;
@@ -108,14 +111,20 @@ pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict
         only_kills: options.kills_only,
     };
     let client = worker::client(&producers_way)?;
-    let produced = produce(kinds, &client, &direct, &history, &enqueued);
-    tokio::try_join!(produced, nemesis.run(&enqueued, options.jobs))?;
-
-    proxy.strike(0);
-    history.write(Event::Quiet);
-    fleet.roll_all(Role::New).await;
-    if timeout(options.patience, drained(&direct, &queue)).await.is_ok() {
-        history.write(Event::Drained);
+    let course = async {
+        let produced = produce(kinds, &client, &direct, &history, &enqueued);
+        tokio::try_join!(produced, nemesis.run(&enqueued, options.jobs))?;
+        proxy.strike(0);
+        history.write(Event::Quiet);
+        fleet.roll_all(Role::New).await;
+        if timeout(options.patience, drained(&direct, &queue)).await.is_ok() {
+            history.write(Event::Drained);
+        }
+        anyhow::Ok(())
+    };
+    tokio::select! {
+        ended = course => ended?,
+        error = fleet.fallen() => return Err(error),
     }
     let fleet = Arc::into_inner(fleet).context("somebody still has the fleet")?;
     fleet.stop().await?;
@@ -148,7 +157,9 @@ async fn produce(
             let queue = QueueName::new(QUEUE)?;
             for (n, kind) in own {
                 ticks.tick().await;
+                let give_up = Instant::now() + PATIENCE;
                 while direct.backend().stats(&queue).await.is_ok_and(|it| it.total > DEPTH) {
+                    ensure!(Instant::now() < give_up, "the queue has been full for {PATIENCE:?}");
                     sleep(Duration::from_millis(200)).await;
                 }
                 enqueue(&client, &history, n, kind).await;
@@ -211,6 +222,7 @@ async fn take_stock(direct: &Client, queue: &QueueName, history: &History) -> an
         #[derive(serde::Deserialize)]
         struct Args {
             n: u64,
+            kind: Option<Kind>,
             payload: String,
         }
         let args = job.args().and_then(|args| serde_json::from_str::<Args>(args).ok());
@@ -221,6 +233,11 @@ async fn take_stock(direct: &Client, queue: &QueueName, history: &History) -> an
                 PoisonReason::Crashed => Reason::Crashed,
                 PoisonReason::Permanent => Reason::Permanent,
                 _ => Reason::Other,
+            },
+            n: args.as_ref().map(|args| args.n),
+            kind: match job.name() {
+                Some(Newcomer::NAME) => Some(Kind::Newcomer),
+                _ => args.as_ref().and_then(|args| args.kind),
             },
             intact: args.is_some_and(|args| args.payload == payload(args.n)),
         });

@@ -38,6 +38,7 @@ const BREAKS: &[Break] = &[
     Break { name: Some("no-crash-check"), weather: Foul, found: &[3] },
     Break { name: Some("lost-is-crashed"), weather: Foul, found: &[6] },
     Break { name: Some("charge-give-backs"), weather: Signals, found: &[6] },
+    Break { name: Some("exit-without-giving-back"), weather: Signals, found: &[10] },
     Break { name: Some("deaf-to-signals"), weather: Signals, found: &[10] },
     Break { name: Some("no-renewal"), weather: Fair, found: &[0, 5] },
     Break { name: Some("delete-first"), weather: Fair, found: &[7] },
@@ -54,7 +55,7 @@ pub(crate) async fn all(options: &Options) -> anyhow::Result<bool> {
     let mut runs = JoinSet::new();
     let mut good = true;
     let mut waiting = BREAKS.iter();
-    println!("{:<20} {:<12} found broken", "break", "to be found");
+    println!("{:<26} {:<12} found broken", "break", "to be found");
     loop {
         while runs.len() < AT_ONCE
             && let Some(how) = waiting.next()
@@ -79,7 +80,7 @@ pub(crate) async fn all(options: &Options) -> anyhow::Result<bool> {
             None => found.is_empty(),
         };
         let said = if caught { "" } else { " <- NOT AS IT HAS TO BE" };
-        println!("{name:<20} {:<12} {found:?}{said}", format!("{wanted:?}"));
+        println!("{name:<26} {:<12} {found:?}{said}", format!("{wanted:?}"));
         if caught {
             std::fs::remove_dir_all(dir)?;
         } else {

@@ -46,6 +46,8 @@ sabotages! {
     LostIsCrashed "lost-is-crashed",
     /// A failed job is deleted.
     DropFailed "drop-failed",
+    /// A worker that is to stop returns at once, with jobs running.
+    ExitWithoutGivingBack "exit-without-giving-back",
     /// A signal is heard late.
     DeafToSignals "deaf-to-signals",
 }

@@ -28,7 +28,7 @@ const INVARIANTS: [(u8, &str); 11] = [
     (7, "no delete before the end"),
     (8, "overlaps have a lost lease"),
     (9, "the queue drains"),
-    (10, "a signal ends a process in time"),
+    (10, "a process ends in time and good order"),
     (11, "no secret in a log"),
 ];
 
@@ -215,7 +215,9 @@ impl Court<'_> {
 
         // 1
         let has_end = completed + discarded + copies > 0;
-        if told == Told::Enqueued && !has_end && !job.remains {
+        // What was on the wire was there, whatever its producer heard.
+        let was_there = told == Told::Enqueued || !job.messages.is_empty();
+        if was_there && told != Told::Rejected && !has_end && !job.remains {
             tally.lost += 1;
             self.broken(1, "it is lost");
         }
@@ -247,12 +249,21 @@ impl Court<'_> {
         self.deletes();
         self.overlaps();
 
+        // 9
+        if job.messages.values().any(|message| message.too_long) {
+            self.broken(9, "it was put off for longer than there was a reason for");
+        }
+
         // 10
         for run in &job.runs {
             let asked = self.story.processes.get(&run.worker).and_then(|process| process.asked);
             if asked.is_some_and(|asked| run.start > asked + SLACK) {
                 self.broken(10, format!("worker {} started it after its signal", run.worker));
             }
+        }
+
+        if job.sum(|message| message.kept) > 0 {
+            self.broken(10, "a process that ended in good order did not give it back");
         }
 
         let unexplained = job.sum(|message| message.unexplained);
@@ -285,7 +296,8 @@ impl Court<'_> {
         if starts > allowed {
             self.broken(3, format!("{starts} starts, at most {allowed}"));
         }
-        // The first start after each settlement is not announced, and so does not count.
+        // The first start after each settlement is not announced, and so does not count; those of a
+        // suspect are.
         let allowed = messages * (rules.crash_limit + 1) + job.sum(|message| message.put_offs);
         let crashes = job.crashes();
         if crashes > allowed {
@@ -297,6 +309,9 @@ impl Court<'_> {
         for run in &job.runs {
             if run.delivery.is_none() {
                 self.broken(3, format!("worker {} started it without a delivery", run.worker));
+            }
+            if run.in_company {
+                self.broken(3, format!("a suspect, it was not alone in worker {}", run.worker));
             }
             let fenced = run.delivery.as_ref().and_then(|(id, _)| job.messages.get(id)?.fenced);
             if fenced.is_some_and(|fenced| run.start > fenced) {

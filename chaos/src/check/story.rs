@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::history::{End, Entry, Event, Mark, Micros, Op, Reason, Rules, SECOND, Signal, Wire};
+use crate::history::{
+    Body, End, Entry, Event, Mark, Micros, Op, Reason, Rules, SECOND, Signal, Wire,
+};
 use crate::jobs::{Kind, QUEUE};
 use crate::worker::SUSPECTS;
 
@@ -14,6 +16,19 @@ const TIMEOUT: Micros = 25 * SECOND;
 
 /// How long a process is paused, or a thread of it blocked, at most.
 const PAUSE: Micros = 12 * SECOND;
+
+/// With so many crashes a job is a suspect: each of its starts is announced.
+pub(super) const SUSPECT: u32 = 2;
+
+/// How long a failed attempt waits at most, in milliseconds, by what the jobs say.
+const LONGEST_BACKOFF: u64 = 3_000;
+
+/// How long a job puts itself off, in milliseconds.
+const SNOOZE: u64 = 2_000;
+
+/// How long a worker puts off what it does not know, in milliseconds: longer each time.
+const FIRST_PUT_BACK: u64 = 5_000;
+const LONGEST_PUT_BACK: u64 = 15 * 60_000;
 
 /// What its enqueue was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +43,8 @@ pub(super) enum Told {
 #[derive(Debug, Default)]
 pub(super) struct Job {
     pub(super) invoked: Option<(Micros, Kind)>,
+    /// Its number.
+    n: u64,
     pub(super) told: Option<Told>,
     pub(super) runs: Vec<Run>,
     /// Calls of the stack around the handler.
@@ -55,6 +72,8 @@ pub(super) struct Run {
     pub(super) intact: bool,
     pub(super) start: Micros,
     pub(super) end: Option<(Micros, Ended)>,
+    /// It is a suspect's, and not alone in the process for suspects.
+    pub(super) in_company: bool,
     /// Of which delivery: the message and its count.
     pub(super) delivery: Option<(String, u32)>,
 }
@@ -75,18 +94,42 @@ pub(super) struct Message {
     last: Last,
     pub(super) fenced: Option<Micros>,
     pub(super) deleted: Option<(Micros, Micros)>,
-    given_back: u32,
     pub(super) give_backs: u32,
+    /// How often it was put off as no suspect: its next start may not be announced.
     pub(super) put_offs: u32,
+    /// As it was seen last.
+    body: Body,
     /// The counts of deliveries that came because the lease of the one before had run out.
     pub(super) expired: BTreeSet<u32>,
     /// How many of those for no reason that can be seen.
     pub(super) unexplained: u32,
+    /// How many of those since a process that ended in good order did not give it back.
+    pub(super) kept: u32,
     /// How many of those found a start announced.
     pub(super) suspected: u32,
-    /// Whether the last of these may have been the harness's doing: a kill, a pause, a fault.
+    /// Whether the last of these may have been the harness's doing.
     pub(super) framed: bool,
     pub(super) deliveries: Vec<Delivery>,
+    /// It was put off for longer than there is a reason for.
+    pub(super) too_long: bool,
+}
+
+/// For how long a message may be hidden at most whose body changed in that way, in milliseconds. A
+/// second's part is rounded up.
+fn longest_put_off(earlier: &Body, body: &Body, lease: u64) -> Option<u64> {
+    if body.failed > earlier.failed {
+        Some(LONGEST_BACKOFF)
+    } else if body.snoozed > earlier.snoozed {
+        Some(SNOOZE)
+    } else if body.put_back > earlier.put_back {
+        let doublings = (body.put_back - 1).min(10);
+        Some((FIRST_PUT_BACK << doublings).min(LONGEST_PUT_BACK))
+    } else if body.given_back > earlier.given_back {
+        // A suspect waits until it can be handed over; at a shutdown nobody waits.
+        Some(if body.crashed > 0 { lease } else { 0 })
+    } else {
+        None
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -158,27 +201,35 @@ pub(super) struct Process {
     pub(super) asked: Option<Micros>,
     pub(super) killed: Option<Micros>,
     pub(super) exited: Option<Micros>,
-    /// When it was paused last.
+    /// Whether it ended so that it could give nothing back: under a job that takes it along, or
+    /// while a handler blocked one of its threads.
+    cut_off: bool,
+    /// When it was paused last. If that was for long, its supervisor has killed it.
     stopped: Option<Micros>,
-    /// When a handler last began to block one of its threads.
-    blocked: Option<Micros>,
+    /// When handlers began to block one of its threads.
+    blocked: Vec<Micros>,
 }
 
 impl Process {
-    /// Whether it could not keep a lease that it was given at `from`.
-    fn lets_go(&self, from: Micros) -> bool {
-        self.exited.is_some()
+    /// Whether it could not keep the lease of a delivery of its own.
+    fn lets_go(&self, delivery: &Delivery) -> bool {
+        let from = delivery.at;
+        self.cut_off
             || self.killed.is_some()
             || self.stopped.is_some_and(|stopped| stopped + PAUSE >= from)
-            // What it receives meanwhile, it may not get to see in time.
-            || self.blocked.is_some_and(|blocked| blocked + PAUSE >= from)
+            // What it receives meanwhile, it may not get to see in time. What it has seen, it
+            // keeps: renewals have a thread of their own.
+            || (!delivery.run && self.blocked.iter().any(|it| {
+                (it.saturating_sub(SLOW)..it + PAUSE).contains(&from)
+            }))
     }
 
-    /// Whether it was killed, paused or asked to end since then, so that nothing that it had is to
-    /// blame.
-    fn is_framed(&self, from: Micros) -> bool {
+    /// Whether it was killed or paused since then, so that nothing that it had is to blame. It may
+    /// be asked to end: then it gives back what can be cancelled.
+    fn is_framed(&self, from: Micros, kind: Option<Kind>) -> bool {
         let since = |at: Option<Micros>| at.is_some_and(|at| at + PAUSE >= from);
-        since(self.killed) || since(self.stopped) || since(self.asked)
+        let asked = kind == Some(Kind::Block) && since(self.asked);
+        since(self.killed) || since(self.stopped) || asked
     }
 
     fn gone_since(&self, from: Micros) -> bool {
@@ -239,31 +290,44 @@ impl Story {
         self.jobs.entry(id.to_owned()).or_default()
     }
 
+    fn is_running(&self, worker: u32) -> bool {
+        let mut runs = self.jobs.values().flat_map(|job| &job.runs);
+        runs.any(|run| run.worker == worker && run.end.is_none())
+    }
+
     fn take(&mut self, entry: &Entry, owners: &mut HashMap<String, String>) {
         let Entry { at, pid, .. } = *entry;
         match &entry.event {
-            Event::Invoke { job, kind, .. } => {
+            Event::Invoke { job, kind, n } => {
                 let job = self.job(job);
                 job.invoked = Some((at, *kind));
+                job.n = *n;
                 job.told.get_or_insert(Told::Nothing);
             }
             Event::Enqueued { job } => self.job(job).told = Some(Told::Enqueued),
             Event::Rejected { job } => self.job(job).told = Some(Told::Rejected),
             Event::Unknown { job } => self.job(job).told = Some(Told::Unknown),
             Event::Entered { job, .. } => self.job(job).entered += 1,
-            Event::Start { job, run, intact, .. } => {
+            Event::Start { job, run, n, kind, intact, .. } => {
                 let for_suspects = self.processes.get(&pid).is_some_and(|it| it.for_suspects);
+                let in_company = for_suspects && self.is_running(pid);
+                let ordinary = self.rules.suspects_alone && !for_suspects;
                 let job = self.jobs.entry(job.clone()).or_default();
                 if job.invoked.is_some_and(|(_, kind)| kind == Kind::Block) {
-                    self.processes.entry(pid).or_default().blocked = Some(at);
+                    self.processes.entry(pid).or_default().blocked.push(at);
                 }
+                let delivery = job.take_delivery(pid, for_suspects, at);
+                let is_suspect = delivery.as_ref().is_some_and(|(message, _)| {
+                    job.messages.get(message).is_some_and(|it| it.body.crashed >= SUSPECT)
+                });
                 let run = Run {
                     worker: pid,
                     run: *run,
-                    intact: *intact,
+                    intact: *intact && job.is_of(*n, *kind),
                     start: at,
                     end: None,
-                    delivery: job.take_delivery(pid, for_suspects, at),
+                    delivery,
+                    in_company: in_company || (ordinary && is_suspect),
                 };
                 job.runs.push(run);
             }
@@ -282,10 +346,16 @@ impl Story {
                 }
             }
             Event::Exited { worker, .. } => {
-                self.processes.entry(*worker).or_default().exited = Some(at);
-                for run in self.jobs.values_mut().flat_map(|job| &mut job.runs) {
-                    if run.worker == *worker && run.end.is_none() {
-                        run.end = Some((at, Ended::Died));
+                let process = self.processes.entry(*worker).or_default();
+                process.exited = Some(at);
+                for job in self.jobs.values_mut() {
+                    let kind = job.invoked.map(|(_, kind)| kind);
+                    for run in &mut job.runs {
+                        if run.worker == *worker && run.end.is_none() {
+                            run.end = Some((at, Ended::Died));
+                            process.cut_off |=
+                                kind.is_some_and(|it| it.is_deadly() || it == Kind::Block);
+                        }
                     }
                 }
             }
@@ -293,8 +363,10 @@ impl Story {
             Event::Drained => self.drained = Some(at),
             Event::Remains { job: Some(job) } => self.job(job).remains = true,
             Event::Remains { job: None } => self.strangers += 1,
-            Event::Poisoned { job, reason, intact } => {
-                self.job(job).poison.push((*reason, *intact));
+            Event::Poisoned { job, reason, n, kind, intact } => {
+                let job = self.job(job);
+                let intact = *intact && n.zip(*kind).is_some_and(|(n, kind)| job.is_of(n, kind));
+                job.poison.push((*reason, intact));
             }
             Event::Leaked { secret, file } => self.leaks.push(format!("{secret} in {file}")),
             Event::Supervisor { why } => self.supervisors.push(why.clone()),
@@ -311,7 +383,8 @@ impl Story {
         }
         let lease = self.rules.lease_ms;
         let processes = &self.processes;
-        let lost = !wire.answered || wire.fault.is_some() || at.saturating_sub(wire.sent) > SLOW;
+        let took = at.saturating_sub(wire.sent) + wire.delayed_ms.unwrap_or_default() * 1_000;
+        let lost = !wire.answered || took > SLOW;
         for seen in &wire.messages {
             let (Some(id), body) = (&seen.id, &seen.body) else { continue };
             let job = match body {
@@ -323,7 +396,7 @@ impl Story {
             };
             owners.insert(id.clone(), job.clone());
             let job = self.jobs.entry(job).or_default();
-            if lost {
+            if lost || wire.fault.is_some() {
                 job.struck = Some(at);
             }
             if !wire.applied() {
@@ -338,7 +411,10 @@ impl Story {
                 continue;
             }
             let mut overcharges = None;
+            let kind = job.invoked.map(|(_, kind)| kind);
             let message = job.messages.entry(id.clone()).or_default();
+            let earlier = message.body.clone();
+            message.body = body.clone().unwrap_or_else(|| earlier.clone());
             match wire.op {
                 Op::Send => {}
                 Op::Receive => {
@@ -355,14 +431,18 @@ impl Story {
                             all.any(|it| it.gone_since(before.at))
                         };
                         let known = struck
-                            || holder.is_some_and(|(it, process)| process.lets_go(it.at))
-                            || before.is_some_and(|it| message.suspected > 0 && handed(it));
-                        message.unexplained += u32::from(!known);
+                            || holder.is_some_and(|(it, process)| process.lets_go(it))
+                            || before
+                                .is_some_and(|it| message.suspected > 0 && !it.run && handed(it));
+                        // In good order, or it would be known.
+                        let ended = holder.is_some_and(|(_, process)| process.exited.is_some());
+                        message.kept += u32::from(!known && ended);
+                        message.unexplained += u32::from(!known && !ended);
                         message.expired.insert(count);
                         if message.mark == Mark::Started {
                             message.suspected += 1;
-                            message.framed = struck
-                                || holder.is_none_or(|(it, process)| process.is_framed(it.at));
+                            message.framed =
+                                holder.is_none_or(|(it, process)| process.is_framed(it.at, kind));
                         }
                     }
                     message.last = Last::Held;
@@ -385,8 +465,7 @@ impl Story {
                     if let Some(body) = body {
                         overcharges = Some((body.failed, body.crashed));
                         message.mark = body.mark;
-                        message.give_backs += u32::from(body.given_back > message.given_back);
-                        message.given_back = body.given_back;
+                        message.give_backs += u32::from(body.given_back > earlier.given_back);
                         if body.mark == Mark::Fenced {
                             message.fenced.get_or_insert(at);
                         }
@@ -399,10 +478,13 @@ impl Story {
                         message.last = Last::Held;
                     } else {
                         message.last = Last::PutOff;
-                        message.put_offs += 1;
+                        message.put_offs += u32::from(message.body.crashed < SUSPECT);
                         message.give_backs += u32::from(body.is_none());
                         message.settle(at);
-                        self.longest_put_off = self.longest_put_off.max(hidden * 1_000);
+                        if let Some(most) = longest_put_off(&earlier, &message.body, lease) {
+                            message.too_long |= hidden > most;
+                            self.longest_put_off = self.longest_put_off.max(most * 1_000);
+                        }
                     }
                 }
                 Op::Delete => {
@@ -449,6 +531,11 @@ impl Story {
 }
 
 impl Job {
+    /// Whether that is what was sent. What was never sent is told of elsewhere.
+    fn is_of(&self, n: u64, kind: Kind) -> bool {
+        self.invoked.is_none_or(|(_, own)| own == kind && self.n == n)
+    }
+
     /// The delivery that a run in that process must be of. Each has one run at most.
     fn take_delivery(
         &mut self,
@@ -461,7 +548,7 @@ impl Job {
             .iter_mut()
             .flat_map(|(id, message)| message.deliveries.iter_mut().map(move |it| (id, it)))
             .filter(|(_, it)| it.worker == worker || handed_over)
-            .filter(|(_, it)| it.answered && !it.run && it.at <= before)
+            .filter(|(_, it)| it.answered && !it.run && it.settled.is_none() && it.at <= before)
             .max_by_key(|(_, it)| it.at);
         let (id, delivery) = latest?;
         delivery.run = true;

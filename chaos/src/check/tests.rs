@@ -25,11 +25,12 @@ struct Tale {
     rules: Rules,
     entries: Vec<Entry>,
     runs: u64,
+    kind: Kind,
 }
 
 impl Tale {
     fn new() -> Self {
-        Self { rules: RULES, entries: Vec::new(), runs: 0 }
+        Self { rules: RULES, entries: Vec::new(), runs: 0, kind: Kind::Ok }
     }
 
     fn tell(&mut self, at: u64, pid: u32, event: Event) -> &mut Self {
@@ -39,6 +40,7 @@ impl Tale {
 
     fn enqueue(&mut self, at: u64, kind: Kind) -> &mut Self {
         let job = || JOB.to_owned();
+        self.kind = kind;
         self.tell(at, 1, Event::Invoke { job: job(), kind, n: 1 });
         self.wire(at, 0, Op::Send, |_| {});
         self.tell(at, 1, Event::Enqueued { job: job() })
@@ -82,8 +84,8 @@ impl Tale {
 
     fn start(&mut self, at: u64, worker: u32) -> u64 {
         self.runs += 1;
-        let (job, run) = (JOB.to_owned(), self.runs);
-        self.tell(at, worker, Event::Start { job, attempt: 1, run, intact: true });
+        let (job, run, kind) = (JOB.to_owned(), self.runs, self.kind);
+        self.tell(at, worker, Event::Start { job, attempt: 1, run, n: 1, kind, intact: true });
         run
     }
 
@@ -102,8 +104,29 @@ impl Tale {
         self.tell(at, 1, Event::Exited { worker })
     }
 
+    fn start_other(&mut self, at: u64, worker: u32, kind: Kind, run: u64) -> &mut Self {
+        let job = OTHER.to_owned();
+        self.tell(at, worker, Event::Start { job, attempt: 1, run, n: 2, kind, intact: true })
+    }
+
+    /// A deadly job, which is started in that process and takes it along.
+    fn died_of_another(&mut self, at: u64, worker: u32, count: u32) -> &mut Self {
+        let job = || OTHER.to_owned();
+        if count == 1 {
+            self.tell(at, 1, Event::Invoke { job: job(), kind: Kind::Abort, n: 2 });
+            self.tell(90_000, 1, Event::Remains { job: Some(job()) });
+        }
+        self.wire(at, worker, Op::Receive, |wire| {
+            let body = Some(Body { job: job(), ..Body::default() });
+            wire.messages = vec![Seen { id: Some("other".into()), count: Some(count), body }];
+        });
+        let run = 1_000 + u64::from(count);
+        self.start_other(at, worker, Kind::Abort, run).died(at, worker)
+    }
+
     fn poisoned(&mut self, reason: Reason) -> &mut Self {
-        self.tell(90_000, 1, Event::Poisoned { job: JOB.into(), reason, intact: true })
+        let (job, n, kind) = (JOB.to_owned(), Some(1), Some(self.kind));
+        self.tell(90_000, 1, Event::Poisoned { job, reason, n, kind, intact: true })
     }
 
     /// What is broken about it: the numbers of the invariants.
@@ -161,8 +184,13 @@ fn hopeless(attempts: u32) -> Tale {
 
 /// One that took its worker with it until it was condemned.
 fn deadly(deaths: u32) -> Tale {
+    fatal(Kind::Abort, deaths)
+}
+
+/// One that was there when its worker died, or did it itself, until it was condemned.
+fn fatal(kind: Kind, deaths: u32) -> Tale {
     let mut tale = Tale::new();
-    tale.enqueue(100, Kind::Abort);
+    tale.enqueue(100, kind);
     for count in 1..=deaths {
         let (at, worker) = (u64::from(count) * 6_000, 200 + count);
         tale.receive(at, worker, count);
@@ -170,7 +198,10 @@ fn deadly(deaths: u32) -> Tale {
             tale.update(at, worker, 5_000, Mark::Started);
         }
         tale.start(at + 1, worker);
-        tale.died(at + 50, worker);
+        match kind.is_deadly() {
+            true => tale.died(at + 50, worker),
+            false => tale.died_of_another(at + 50, worker, count),
+        };
     }
     let at = u64::from(deaths + 1) * 6_000;
     tale.receive(at, FIRST, deaths + 1).update(at + 1, FIRST, 5_000, Mark::Fenced);
@@ -220,6 +251,9 @@ fn breaks_1_a_lost_job() {
     let mut unsure = Tale::new();
     unsure.tell(100, 1, Event::Invoke { job: JOB.into(), kind: Kind::Ok, n: 1 });
     assert_eq!(unsure.tell(101, 1, Event::Unknown { job: JOB.into() }).broken(), NONE);
+    // What was seen in the queue was there, whatever its producer was told.
+    unsure.wire(100, 0, Op::Send, |wire| wire.answered = false);
+    assert_eq!(unsure.broken(), [1]);
     let mut left = Tale::new();
     left.enqueue(100, Kind::Ok);
     assert_eq!(left.tell(90_000, 1, Event::Remains { job: Some(JOB.into()) }).broken(), NONE);
@@ -228,11 +262,10 @@ fn breaks_1_a_lost_job() {
 #[test]
 fn breaks_2_a_job_that_nobody_enqueued() {
     let mut tale = good();
-    let other = || OTHER.to_owned();
-    tale.tell(300, FIRST, Event::Start { job: other(), attempt: 1, run: 9, intact: true });
-    assert_eq!(tale.broken(), [2]);
+    assert_eq!(tale.start_other(300, FIRST, Kind::Ok, 9).broken(), [2]);
     let mut tale = good();
-    let poisoned = Event::Poisoned { job: other(), reason: Reason::Permanent, intact: true };
+    let (job, reason, n, kind) = (OTHER.to_owned(), Reason::Permanent, Some(2), Some(Kind::Ok));
+    let poisoned = Event::Poisoned { job, reason, n, kind, intact: true };
     assert_eq!(tale.tell(90_000, 1, poisoned).broken(), [2]);
     assert_eq!(good().tell(90_000, 1, Event::Remains { job: None }).broken(), [2]);
     assert_eq!(good().tell(120, 1, Event::Rejected { job: JOB.into() }).broken(), [2]);
@@ -250,6 +283,27 @@ fn breaks_2_changed_args() {
 }
 
 #[test]
+fn breaks_2_the_args_of_another_job() {
+    // Whole, and not its own.
+    for (other, with) in [(2, Kind::Ok), (1, Kind::Slow)] {
+        let mut tale = good();
+        for entry in &mut tale.entries {
+            if let Event::Start { n, kind, .. } = &mut entry.event {
+                (*n, *kind) = (other, with);
+            }
+        }
+        assert_eq!(tale.broken(), [2]);
+        let mut tale = hopeless(3);
+        for entry in &mut tale.entries {
+            if let Event::Poisoned { n, kind, .. } = &mut entry.event {
+                (*n, *kind) = (Some(other), Some(with));
+            }
+        }
+        assert_eq!(tale.broken(), [2]);
+    }
+}
+
+#[test]
 fn breaks_3_too_many_starts() {
     // It fails a fourth time, of three.
     assert_eq!(hopeless(4).broken(), [3]);
@@ -262,10 +316,63 @@ fn breaks_3_too_many_starts() {
 }
 
 #[test]
+fn breaks_3_a_start_of_what_was_given_back() {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Ok).receive(200, FIRST, 1).update(210, FIRST, 1_000, Mark::None);
+    let run = tale.start(220, FIRST);
+    tale.finish(230, FIRST, run, End::Failed);
+    tale.ran(1_300, FIRST, 2, End::Done).delete(1_310, FIRST);
+    assert_eq!(tale.broken(), [3]);
+    // The same of what was handed over.
+    let mut tale = handed_over(Kind::Ok);
+    tale.update(24_015, ALONE, 2_000, Mark::None);
+    let run = tale.start(24_020, ALONE);
+    tale.finish(24_030, ALONE, run, End::Done).delete(24_040, ALONE);
+    assert_eq!(tale.broken(), [3]);
+}
+
+#[test]
+fn breaks_3_a_death_for_each_wait_of_a_suspect() {
+    let waiting = |deaths| {
+        let mut tale = Tale::new();
+        tale.enqueue(100, Kind::Abort);
+        let mut count = 0;
+        for death in 1..=deaths {
+            let at = u64::from(death) * 10_000;
+            if death > 3 {
+                count += 1;
+                tale.receive(at - 3_000, FIRST, count).wire(
+                    at - 2_900,
+                    FIRST,
+                    Op::Update,
+                    |wire| {
+                        wire.hidden_ms = Some(2_000);
+                        wire.messages[0].body.as_mut().unwrap().crashed = 2;
+                    },
+                );
+            }
+            count += 1;
+            tale.receive(at, 200 + death, count);
+            if death > 1 {
+                tale.update(at, 200 + death, 5_000, Mark::Started);
+            }
+            tale.start(at + 1, 200 + death);
+            tale.died(at + 50, 200 + death);
+        }
+        let at = u64::from(deaths + 1) * 10_000;
+        tale.receive(at, FIRST, count + 1).update(at + 1, FIRST, 5_000, Mark::Fenced);
+        tale.copy(at + 2, FIRST).delete(at + 3, FIRST).poisoned(Reason::Crashed).broken()
+    };
+    assert_eq!(waiting(4), NONE);
+    assert_eq!(waiting(5), [3]);
+}
+
+#[test]
 fn breaks_3_a_start_behind_a_fence() {
     let mut tale = Tale::new();
     tale.enqueue(100, Kind::Permanent).ran(200, FIRST, 1, End::Permanent);
-    tale.update(210, FIRST, 5_000, Mark::Fenced).died(220, FIRST);
+    tale.update(210, FIRST, 5_000, Mark::Fenced);
+    tale.tell(215, 1, Event::Signal { worker: FIRST, signal: Signal::Kill }).died(220, FIRST);
     tale.ran(5_300, SECOND_WORKER, 2, End::Permanent).copy(5_400, SECOND_WORKER);
     tale.delete(5_500, SECOND_WORKER).poisoned(Reason::Permanent);
     assert_eq!(tale.broken(), [3]);
@@ -275,13 +382,18 @@ fn breaks_3_a_start_behind_a_fence() {
 fn breaks_4_too_many_copies() {
     let mut tale = hopeless(3);
     assert_eq!(tale.poisoned(Reason::AttemptsExhausted).broken(), [4, 5]);
-    // One more is explained by an answer that was lost.
-    let mut tale = hopeless(3);
-    tale.wire(8_015, FIRST, Op::Send, |wire| {
-        wire.queue = format!("{QUEUE}-poison");
-        (wire.answered, wire.fault) = (false, Some("drop answer".into()));
-    });
-    assert_eq!(tale.poisoned(Reason::AttemptsExhausted).broken(), NONE);
+    let struck = |answered, fault: &str, delayed| {
+        let mut tale = hopeless(3);
+        tale.wire(8_015, FIRST, Op::Send, |wire| {
+            wire.queue = format!("{QUEUE}-poison");
+            (wire.answered, wire.fault, wire.delayed_ms) = (answered, Some(fault.into()), delayed);
+        });
+        tale.poisoned(Reason::AttemptsExhausted).broken()
+    };
+    // One more is explained by an answer that was lost or late.
+    assert_eq!(struck(false, "drop answer", None), NONE);
+    assert_eq!(struck(true, "delay answer", Some(900)), NONE);
+    assert_eq!(struck(true, "delay answer", Some(300)), [4, 5]);
 }
 
 #[test]
@@ -359,7 +471,7 @@ fn breaks_7_a_delete_before_the_end() {
     let mut tale = Tale::new();
     tale.enqueue(100, Kind::Ok).receive(200, FIRST, 1).delete(205, FIRST);
     let run = tale.start(210, FIRST);
-    assert_eq!(tale.finish(220, FIRST, run, End::Done).broken(), [7]);
+    assert_eq!(tale.finish(220, FIRST, run, End::Done).broken(), [3, 7]);
     let mut tale = Tale::new();
     tale.enqueue(100, Kind::Permanent).ran(200, FIRST, 1, End::Permanent);
     tale.update(205, FIRST, 5_000, Mark::Fenced).delete(210, FIRST).copy(220, FIRST);
@@ -396,10 +508,71 @@ fn breaks_8_an_overlap_without_a_lost_lease() {
     );
 }
 
+/// A blocking handler starts, and the lease of a job in that process runs out. It was received at
+/// that time, and run if `run`.
+fn beside_a_block(at: u64, run: bool) -> Vec<u8> {
+    let mut tale = Tale::new();
+    tale.tell(50, 1, Event::Invoke { job: OTHER.into(), kind: Kind::Block, n: 2 });
+    tale.tell(90_000, 1, Event::Remains { job: Some(OTHER.into()) });
+    tale.wire(1_000, FIRST, Op::Receive, |wire| {
+        let body = Some(Body { job: OTHER.into(), ..Body::default() });
+        wire.messages = vec![Seen { id: Some("other".into()), count: Some(1), body }];
+    });
+    tale.start_other(1_000, FIRST, Kind::Block, 90);
+    tale.enqueue(100, Kind::Slow).receive(at, FIRST, 1);
+    if run {
+        let run = tale.start(at, FIRST);
+        tale.tell(at + 4_000, FIRST, Event::Cancelled { job: JOB.into(), run });
+    }
+    tale.ran(at + 5_100, SECOND_WORKER, 2, End::Done).delete(at + 5_200, SECOND_WORKER);
+    tale.broken()
+}
+
+#[test]
+fn a_handler_that_blocks_costs_no_lease() {
+    assert_eq!(beside_a_block(2_000, false), NONE, "nobody saw that it came");
+    assert_eq!(beside_a_block(2_000, true), [0]);
+    assert_eq!(beside_a_block(200, true), [0]);
+    assert_eq!(beside_a_block(200, false), [0]);
+    // Its own least of all.
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Block).receive(200, FIRST, 1);
+    let first = tale.start(200, FIRST);
+    tale.receive(5_300, SECOND_WORKER, 2);
+    let second = tale.start(5_300, SECOND_WORKER);
+    tale.finish(7_200, FIRST, first, End::Done);
+    tale.finish(12_300, SECOND_WORKER, second, End::Done).delete(12_400, SECOND_WORKER);
+    assert_eq!(tale.broken(), [0]);
+}
+
 #[test]
 fn breaks_9_a_queue_that_does_not_drain() {
     assert_eq!(good().tell(125_500, 1, Event::Drained).broken(), [9]);
     assert_eq!(good().tell(124_500, 1, Event::Drained).broken(), NONE);
+}
+
+/// A job that was put off for that long, in seconds, for a reason that its body says.
+fn put_off(hidden: u64, say: impl Fn(&mut Body)) -> Vec<u8> {
+    let mut tale = Tale::new();
+    tale.enqueue(100, Kind::Flaky).ran(200, FIRST, 1, End::Failed);
+    tale.wire(210, FIRST, Op::Update, |wire| {
+        wire.hidden_ms = Some(hidden * 1_000);
+        say(wire.messages[0].body.as_mut().unwrap());
+    });
+    tale.ran(30_000, FIRST, 2, End::Done).delete(30_010, FIRST).broken()
+}
+
+#[test]
+fn breaks_9_a_job_that_waits_for_nothing() {
+    assert_eq!(put_off(3, |body| body.failed = 1), NONE);
+    assert_eq!(put_off(4, |body| body.failed = 1), [9]);
+    assert_eq!(put_off(2, |body| body.snoozed = 1), NONE);
+    assert_eq!(put_off(3, |body| body.snoozed = 1), [9]);
+    assert_eq!(put_off(0, |body| body.given_back = 1), NONE);
+    assert_eq!(put_off(1, |body| body.given_back = 1), [9]);
+    assert_eq!(put_off(5, |body| body.put_back = 1), NONE);
+    assert_eq!(put_off(6, |body| body.put_back = 1), [9]);
+    assert_eq!(put_off(20, |body| body.put_back = 3), NONE);
 }
 
 #[test]
@@ -416,6 +589,47 @@ fn breaks_10_a_process_that_does_not_end() {
 fn breaks_10_a_supervisor_that_had_to_kill() {
     let why = "it had to kill 1 processes".to_owned();
     assert_eq!(good().tell(1_000, 1, Event::Supervisor { why }).broken(), [10]);
+}
+
+/// A job whose process ends while it runs, for whatever reason.
+fn left_behind(kind: Kind, before: impl FnOnce(&mut Tale)) -> Vec<u8> {
+    let mut tale = Tale::new();
+    tale.enqueue(100, kind).receive(200, FIRST, 1);
+    tale.start(200, FIRST);
+    before(&mut tale);
+    tale.died(4_300, FIRST);
+    tale.receive(9_300, SECOND_WORKER, 2);
+    let run = tale.start(9_300, SECOND_WORKER);
+    tale.finish(16_300, SECOND_WORKER, run, End::Done).delete(16_400, SECOND_WORKER);
+    tale.broken()
+}
+
+#[test]
+fn breaks_10_a_job_that_is_not_given_back() {
+    let sent = |signal| {
+        move |tale: &mut Tale| {
+            tale.tell(300, 1, Event::Signal { worker: FIRST, signal });
+        }
+    };
+    assert_eq!(left_behind(Kind::Slow, sent(Signal::Term)), [10]);
+    assert_eq!(left_behind(Kind::Slow, |_| {}), [10], "it is recycled");
+    assert_eq!(left_behind(Kind::Slow, sent(Signal::Kill)), NONE);
+    assert_eq!(left_behind(Kind::Slow, sent(Signal::Stop)), NONE, "killed for its silence");
+    assert_eq!(left_behind(Kind::Block, sent(Signal::Term)), NONE, "it cannot be cancelled");
+    let struck = |tale: &mut Tale| {
+        tale.wire(4_200, FIRST, Op::Update, |wire| {
+            (wire.status, wire.answered, wire.fault) = (None, false, Some("black hole".into()));
+        });
+    };
+    assert_eq!(left_behind(Kind::Slow, struck), NONE, "it was tried");
+}
+
+#[test]
+fn what_was_beside_a_deadly_job_is_not_given_back() {
+    let other = |tale: &mut Tale| {
+        tale.died_of_another(4_290, FIRST, 1);
+    };
+    assert_eq!(left_behind(Kind::Slow, other), NONE);
 }
 
 #[test]
@@ -444,15 +658,7 @@ fn an_end_that_is_not_the_job_s_own_is_unexpected() {
 
 #[test]
 fn who_goes_down_with_others_is_unexpected_where_suspects_run_alone() {
-    let innocent = || {
-        let mut tale = deadly(4);
-        for entry in &mut tale.entries {
-            if let Event::Invoke { kind, .. } = &mut entry.event {
-                *kind = Kind::Ok;
-            }
-        }
-        tale
-    };
+    let innocent = || fatal(Kind::Ok, 4);
     assert_eq!(innocent().broken(), NONE);
     let mut tale = innocent();
     tale.rules.suspects_alone = true;
@@ -475,7 +681,7 @@ fn handed_over(kind: Kind) -> Tale {
             tale.update(at, worker, 5_000, Mark::Started);
         }
         tale.start(at + 1, worker);
-        tale.died(at + 50, worker);
+        tale.died_of_another(at + 50, worker, count);
     }
     tale.receive(24_000, FIRST, 4);
     tale.update(24_010, ALONE, 5_000, Mark::Started);
@@ -509,12 +715,23 @@ fn condemned(kind: Kind, death: impl FnOnce(&mut Tale)) -> Vec<u8> {
 #[test]
 fn who_dies_alone_is_condemned_for_it() {
     assert_eq!(condemned(Kind::Abort, |_| {}), NONE);
-    assert_eq!(condemned(Kind::Ok, |_| {}), [0], "it does not kill");
+    assert_eq!(condemned(Kind::Ok, |_| {}), [10, 0], "it does not kill");
     let killed = Event::Signal { worker: ALONE, signal: Signal::Kill };
     let by_us = |tale: &mut Tale| {
         tale.tell(24_090, 1, killed);
     };
     assert_eq!(condemned(Kind::Ok, by_us), NONE, "the harness killed it");
+    let by_a_deploy = |tale: &mut Tale| {
+        tale.tell(24_030, 1, Event::Signal { worker: ALONE, signal: Signal::Term });
+    };
+    assert_eq!(condemned(Kind::Slow, by_a_deploy), [10, 0], "it could be cancelled");
+    assert_eq!(condemned(Kind::Block, by_a_deploy), NONE, "it could not");
+    let struck = |tale: &mut Tale| {
+        tale.wire(24_050, ALONE, Op::Update, |wire| {
+            (wire.status, wire.answered, wire.fault) = (None, false, Some("black hole".into()));
+        });
+    };
+    assert_eq!(condemned(Kind::Slow, struck), [0], "its process lives, or could");
 }
 
 #[test]
@@ -528,4 +745,27 @@ fn suspects_drain_one_after_the_other() {
     // Quiet was at 60 s: 4 s of the run, and 65 s for all else.
     assert_eq!(tale.tell(128_900, 1, Event::Drained).broken(), NONE);
     assert_eq!(late.tell(129_100, 1, Event::Drained).broken(), [9]);
+}
+
+#[test]
+fn breaks_3_a_suspect_in_company() {
+    let suspect = |worker| {
+        let mut tale = handed_over(Kind::Ok);
+        tale.wire(24_015, worker, Op::Update, |wire| {
+            let body = wire.messages[0].body.as_mut().unwrap();
+            (body.mark, body.crashed, wire.hidden_ms) = (Mark::Started, 2, Some(5_000));
+        });
+        let run = tale.start(24_020, worker);
+        tale.finish(24_100, worker, run, End::Done).delete(24_110, worker);
+        tale
+    };
+    assert_eq!(suspect(ALONE).broken(), NONE);
+    assert_eq!(suspect(FIRST).broken(), [3], "not in the process for suspects");
+    let mut two = suspect(ALONE);
+    two.wire(24_030, FIRST, Op::Receive, |wire| {
+        let body = Some(Body { job: OTHER.into(), ..Body::default() });
+        wire.messages = vec![Seen { id: Some("other".into()), count: Some(4), body }];
+    });
+    two.start_other(24_050, ALONE, Kind::Abort, 90);
+    assert_eq!(two.broken(), [3], "not by itself");
 }

@@ -52,6 +52,14 @@ impl Fault {
         matches!(self, Self::Delay(_) | Self::DelayAnswer(_) | Self::Busy)
     }
 
+    /// How late it makes a request or its answer.
+    pub(crate) fn delay(self) -> Option<Duration> {
+        match self {
+            Self::Delay(pause) | Self::DelayAnswer(pause) => Some(pause),
+            _ => None,
+        }
+    }
+
     fn random(rng: &mut fastrand::Rng) -> Self {
         let pause = Duration::from_millis(rng.u64(100..3_000));
         match rng.u32(0..9) {

@@ -128,6 +128,7 @@ impl Shared {
             let mut wire = Wire { worker, ..wire::request(&request) };
             let fault = self.faults.next();
             wire.fault = fault.map(|fault| fault.name().to_owned());
+            wire.delayed_ms = fault.and_then(Fault::delay).map(|it| it.as_millis() as u64);
             self.struck.fetch_add(u64::from(fault.is_some()), Relaxed);
             if let Some(Fault::Delay(pause)) = fault {
                 sleep(pause).await;

@@ -95,6 +95,7 @@ fn body(text: &str) -> Option<Body> {
         crashed: u32,
         snoozed: u32,
         given_back: u32,
+        put_back: u32,
         started: Option<IgnoredAny>,
     }
     #[derive(Deserialize)]
@@ -103,14 +104,14 @@ fn body(text: &str) -> Option<Body> {
     }
 
     let envelope: Envelope = serde_json::from_slice(&BASE64_STANDARD.decode(text).ok()?).ok()?;
-    let History { failed, crashed, snoozed, given_back, started } = envelope.history;
+    let History { failed, crashed, snoozed, given_back, put_back, started } = envelope.history;
     let mark = match (&envelope.poison, started) {
         (Some(poison), _) if poison.state == "pending" => Mark::Fenced,
         (Some(_), _) => Mark::Poison,
         (None, Some(_)) => Mark::Started,
         (None, None) => Mark::None,
     };
-    Some(Body { job: envelope.id, mark, failed, crashed, snoozed, given_back })
+    Some(Body { job: envelope.id, mark, failed, crashed, snoozed, given_back, put_back })
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::slot::{Life, Next, Past};
 use super::wire::{Down, SUSPECTS, Suspect, Up};
 use super::{AFTER_GRACE, DEFAULT_GRACE, Settings};
 use crate::Report;
-use crate::worker::Signals;
+use crate::worker::{Signals, Survived};
 
 /// The process for suspects ends when it had nothing to do for so long.
 const SUSPECTS_IDLE: Duration = Duration::from_secs(60);
@@ -39,6 +39,8 @@ pub(super) struct Pool {
     members: BTreeMap<Id, Member>,
     last_id: Id,
     desk: Desk,
+    /// What the processes for suspects knew of their jobs: they end of others.
+    survived: Survived<String>,
     tell: UnboundedSender<(Id, Event)>,
     events: UnboundedReceiver<(Id, Event)>,
     tasks: JoinSet<()>,
@@ -150,6 +152,7 @@ impl Pool {
             members: BTreeMap::new(),
             last_id: 0,
             desk: Desk::default(),
+            survived: Survived::default(),
             tell,
             events,
             tasks: JoinSet::new(),
@@ -387,6 +390,7 @@ impl Pool {
                     self.desk.free();
                 }
             }
+            Up::Survived { message, count } => self.survived.remember(&message, Some(count)),
             Up::Ended { error, report } => {
                 member.jobs = report;
                 member.ended = Some(error);
@@ -568,7 +572,7 @@ impl Pool {
         }
     }
 
-    fn hand_over(&mut self, id: Id, number: u64, suspect: Suspect) {
+    fn hand_over(&mut self, id: Id, number: u64, mut suspect: Suspect) {
         let Some(claim) = &mut self.desk.claim else { return };
         if (claim.from, claim.number, claim.phase) != (id, number, Phase::Granted) {
             return;
@@ -577,6 +581,7 @@ impl Pool {
         let running = self.desk.last;
         claim.phase = Phase::Running(running);
         self.report.suspects += 1;
+        suspect.survived = self.survived.take(&suspect.message());
         if let Some(member) = self.suspects() {
             member.tell(Down::Suspect { claim: running, suspect });
         }

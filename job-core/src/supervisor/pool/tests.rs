@@ -90,6 +90,7 @@ fn suspect() -> Suspect {
         count: Some(3),
         inserted_at: UNIX_EPOCH,
         server_now: UNIX_EPOCH,
+        survived: None,
         body: "".into(),
     })
 }
@@ -97,6 +98,27 @@ fn suspect() -> Suspect {
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 const RETIRE: &str = r#""retire""#;
+
+#[tokio::test(start_paused = true)]
+async fn what_a_process_for_suspects_knew_the_next_one_is_told() {
+    let (mut pool, giver, mut ears) = pool();
+    let (apart, mut their_ears) = join(&mut pool, 1);
+    let mut hand_over = |pool: &mut Pool, claim| {
+        says(pool, giver, Up::Claim { claim });
+        assert_eq!(ears.heard(), answer(claim, true));
+        says(pool, giver, Up::HandOver { claim, suspect: suspect() });
+        their_ears.heard()
+    };
+    let told = hand_over(&mut pool, 1);
+    assert!(told[0].contains(r#""survived":null"#), "{told:?}");
+    says(&mut pool, apart, Up::Survived { message: "mail/7".into(), count: 3 });
+    says(&mut pool, apart, Up::Done { claim: 1 });
+    let told = hand_over(&mut pool, 2);
+    assert!(told[0].contains(r#""survived":3"#), "{told:?}");
+    says(&mut pool, apart, Up::Done { claim: 2 });
+    let told = hand_over(&mut pool, 3);
+    assert!(told[0].contains(r#""survived":null"#), "once is enough: {told:?}");
+}
 
 #[tokio::test(start_paused = true)]
 async fn the_process_for_suspects_ends_when_it_has_had_nothing_to_do_for_a_while() {
