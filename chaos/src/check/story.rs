@@ -108,7 +108,12 @@ pub(super) struct Message {
     /// How many of those found a start announced.
     pub(super) suspected: u32,
     /// Whether the last of these may have been the harness's doing.
-    pub(super) framed: bool,
+    framed: bool,
+    /// Or that of a request that was struck, if this process is not there to say so.
+    witness: Option<u32>,
+    /// It may have been given back with the mark of a start, for somebody else to judge: on the
+    /// wire that looks like a renewal.
+    waits: bool,
     pub(super) deliveries: Vec<Delivery>,
     /// It was put off for longer than there is a reason for.
     pub(super) too_long: bool,
@@ -381,7 +386,7 @@ impl Story {
         if let Some(fault) = &wire.fault {
             *self.faults.entry(fault.clone()).or_default() += 1;
         }
-        let lease = self.rules.lease_ms;
+        let Rules { lease_ms: lease, crash_limit, .. } = self.rules;
         let processes = &self.processes;
         let took = at.saturating_sub(wire.sent) + wire.delayed_ms.unwrap_or_default() * 1_000;
         let lost = !wire.answered || took > SLOW;
@@ -419,7 +424,8 @@ impl Story {
                 Op::Send => {}
                 Op::Receive => {
                     let count = seen.count.unwrap_or_default();
-                    if message.last == Last::Held {
+                    let waits = std::mem::take(&mut message.waits);
+                    if message.last == Last::Held && !waits {
                         let before = message.deliveries.last();
                         let struck = before.is_none_or(|before| {
                             !before.answered || job.struck.is_some_and(|it| it >= before.at)
@@ -443,6 +449,7 @@ impl Story {
                             message.suspected += 1;
                             message.framed =
                                 holder.is_none_or(|(it, process)| process.is_framed(it.at, kind));
+                            message.witness = holder.map(|(it, _)| it.worker).filter(|_| struck);
                         }
                     }
                     message.last = Last::Held;
@@ -470,6 +477,10 @@ impl Story {
                             message.fenced.get_or_insert(at);
                         }
                     }
+                    message.waits = body.is_none()
+                        && message.mark == Mark::Started
+                        && message.body.crashed + 1 >= crash_limit
+                        && message.deliveries.last().is_some_and(|it| !it.run);
                     let holds = match body {
                         Some(body) => matches!(body.mark, Mark::Started | Mark::Fenced),
                         None => hidden == lease,
@@ -498,6 +509,15 @@ impl Story {
                 job.overcharged |= failed > job.failures() || crashed > suspected;
             }
         }
+    }
+
+    /// Whether the last start of it that was open may have been so for another reason than its own.
+    pub(super) fn is_framed(&self, message: &Message) -> bool {
+        let ended = |worker: u32| {
+            let exited = self.processes.get(&worker).and_then(|process| process.exited);
+            exited.zip(message.fenced).is_some_and(|(exited, fenced)| exited < fenced)
+        };
+        message.framed || message.witness.is_some_and(ended)
     }
 
     /// For each job that a kill took from its worker: how long until it was delivered again.

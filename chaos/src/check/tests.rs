@@ -684,7 +684,10 @@ fn handed_over(kind: Kind) -> Tale {
         tale.died_of_another(at + 50, worker, count);
     }
     tale.receive(24_000, FIRST, 4);
-    tale.update(24_010, ALONE, 5_000, Mark::Started);
+    tale.wire(24_010, ALONE, Op::Update, |wire| {
+        let body = wire.messages[0].body.as_mut().unwrap();
+        (body.mark, body.crashed, wire.hidden_ms) = (Mark::Started, 2, Some(5_000));
+    });
     tale
 }
 
@@ -703,10 +706,15 @@ fn a_suspect_runs_where_it_was_handed_over_to() {
 
 /// It dies there, in whatever way, and is condemned.
 fn condemned(kind: Kind, death: impl FnOnce(&mut Tale)) -> Vec<u8> {
+    condemned_before(kind, 24_100, death)
+}
+
+/// The process ends only then.
+fn condemned_before(kind: Kind, end: u64, death: impl FnOnce(&mut Tale)) -> Vec<u8> {
     let mut tale = handed_over(kind);
     tale.start(24_020, ALONE);
     death(&mut tale);
-    tale.died(24_100, ALONE);
+    tale.died(end, ALONE);
     tale.receive(29_100, FIRST, 5).update(29_101, FIRST, 5_000, Mark::Fenced);
     tale.copy(29_102, FIRST).delete(29_103, FIRST).poisoned(Reason::Crashed);
     tale.broken()
@@ -731,7 +739,8 @@ fn who_dies_alone_is_condemned_for_it() {
             (wire.status, wire.answered, wire.fault) = (None, false, Some("black hole".into()));
         });
     };
-    assert_eq!(condemned(Kind::Slow, struck), [0], "its process lives, or could");
+    assert_eq!(condemned_before(Kind::Slow, 40_000, struck), [0], "its process knows better");
+    assert_eq!(condemned(Kind::Slow, struck), NONE, "nobody is left who knows");
 }
 
 #[test]
@@ -768,4 +777,24 @@ fn breaks_3_a_suspect_in_company() {
     });
     two.start_other(24_050, ALONE, Kind::Abort, 90);
     assert_eq!(two.broken(), [3], "not by itself");
+}
+
+#[test]
+fn a_suspect_waits_for_its_judge_with_the_mark_of_its_start() {
+    // What is released for as long as a lease looks as if it were renewed.
+    for hidden in [4_000, 5_000] {
+        let mut tale = handed_over(Kind::Abort);
+        tale.start(24_020, ALONE);
+        tale.died(24_070, ALONE).wire(29_100, FIRST, Op::Receive, |wire| {
+            let seen = &mut wire.messages[0];
+            let body = seen.body.as_mut().unwrap();
+            (body.mark, body.crashed, seen.count) = (Mark::Started, 2, Some(5));
+        });
+        tale.wire(29_110, FIRST, Op::Update, |wire| {
+            (wire.hidden_ms, wire.messages[0].body) = (Some(hidden), None);
+        });
+        tale.receive(34_200, SECOND_WORKER, 6).update(34_210, 104, 5_000, Mark::Fenced);
+        tale.copy(34_220, 104).delete(34_230, 104).poisoned(Reason::Crashed);
+        assert_eq!(tale.broken(), NONE);
+    }
 }
