@@ -46,6 +46,28 @@ async fn a_job_that_succeeds_is_sent_deleted_and_a_thirty_second_of_a_receive() 
     assert!((JOBS / 32..=JOBS / 32 + 4).contains(&receives), "{receives} receives");
 }
 
+/// At that concurrency several receives are on their way at a time, and bring no less each.
+#[tokio::test(start_paused = true)]
+async fn receives_that_overlap_cost_no_more() {
+    const MANY: u64 = 4096;
+    let service = FakeService::new();
+    service.latency(Duration::from_millis(10));
+    let (client, log) = (client(&service), Log::default());
+    create_queues(&client).await;
+    client.enqueue_all((0..MANY).map(|n| Act { order: format!("ok-{n}") })).await.unwrap();
+    let queue = Queue::new(WORK).concurrency(256).lease(60 * SECOND);
+    let began = tokio::time::Instant::now();
+    let worker = Running::new(builder(&client, &log).queue(queue));
+    drained(&service, WORK).await;
+    let took = began.elapsed();
+    assert_eq!(worker.stop().await.completed(), MANY);
+    // One receive at a time would take 1.3 s for its 128 receives alone.
+    assert!(took < Duration::from_millis(900), "{took:?}");
+    let calls = service.calls();
+    let each = (calls.total() - calls.of(Operation::CreateQueue)) as f64 / MANY as f64;
+    assert!(each <= 2.1, "{each} requests a job");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_retry_costs_an_update() {
     let (service, report) = cost(|n| format!("retry-{n}")).await;

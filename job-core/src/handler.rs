@@ -3,8 +3,8 @@
 use std::fmt;
 use std::future::Future;
 use std::panic::Location;
-use std::pin::Pin;
 
+use crate::pipeline::JobFuture;
 use crate::{Args, ArgsError, Data, DataKey, Job, JobContext, JobError, JobOptions};
 
 /// What runs a job of one kind. `#[job]` implements it for the args struct that it makes.
@@ -167,13 +167,10 @@ impl fmt::Debug for Registration {
 }
 
 /// A job whose args are decoded: all it needs to run is its context.
-pub(crate) struct Prepared(Box<dyn FnOnce(JobContext) -> HandlerFuture + Send>);
-
-/// A running handler.
-pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<(), JobError>> + Send>>;
+pub(crate) struct Prepared(Box<dyn FnOnce(JobContext) -> JobFuture + Send>);
 
 impl Prepared {
-    pub(crate) fn run(self, cx: JobContext) -> HandlerFuture {
+    pub(crate) fn run(self, cx: JobContext) -> JobFuture {
         (self.0)(cx)
     }
 }
@@ -186,5 +183,6 @@ impl fmt::Debug for Prepared {
 
 fn decode<H: Handler>(args: Args<'_>) -> Result<Prepared, ArgsError> {
     let job = H::Job::from_args(args)?;
-    Ok(Prepared(Box::new(move |cx| Box::pin(H::call(job, cx)))))
+    // One box for the future in all: the innermost service passes it on as it is.
+    Ok(Prepared(Box::new(move |cx| Box::pin(async { Ok(H::call(job, cx).await.into()) }))))
 }

@@ -175,6 +175,7 @@ fn a_process_is_replaced_after_so_many_jobs() {
     for n in 6..9 {
         assert_ne!(running.done(&format!("ok-{n}")).pid, old.pid);
     }
+    running.says(&format!("retired 1 Draining {} 1", old.pid));
     bench.enqueue(["nap-a"]);
     running.done("nap-a");
     bench.open("gate-a");
@@ -443,7 +444,8 @@ fn killers() -> &'static [&'static str] {
 fn jobs_that_kill_their_process_are_quarantined() {
     let bench = Bench::new("killers");
     let killers = killers();
-    let mut running = bench.start(&[("processes", "2"), ("crash_loop", "50")]);
+    // More processes die than that; but they have served.
+    let mut running = bench.start(&[("processes", "2"), ("crash_loop", "2")]);
     // Some that are there when it happens, again and again.
     let naps = ["nap-a", "nap-b"].map(str::to_owned).into_iter();
     let good: Vec<_> = naps.chain((0..24).map(|n| format!("ok-{n}"))).collect();

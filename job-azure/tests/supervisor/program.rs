@@ -85,8 +85,12 @@ async fn supervise(settings: Settings) -> ExitCode {
     let show = async {
         loop {
             let now = states.borrow_and_update().clone();
+            let mut last = String::new();
             for ProcessStatus { process, state, pid, restarts, .. } in now {
-                say(&format!("state {process} {state:?} {} {restarts}", pid.unwrap_or(0)));
+                // Whoever was replaced comes after its successor.
+                let what = if process == last { "retired" } else { "state" };
+                say(&format!("{what} {process} {state:?} {} {restarts}", pid.unwrap_or(0)));
+                last = process;
             }
             if states.changed().await.is_err() {
                 std::future::pending::<()>().await;

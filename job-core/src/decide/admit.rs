@@ -261,7 +261,7 @@ fn check_crashes<'a, J: Known>(
             // The process that had it last alone knows whether that start was its end: the mark may
             // be there although nothing started, or its lease was lost. It stays, as the body does.
             let refusal = Refusal::of(&envelope, Some(WAITS.to_owned()));
-            let delay = longest_wait / 2 + up_to(longest_wait / 2, rng);
+            let delay = longest_wait / 4 + up_to(longest_wait / 2, rng);
             let settlement = Settlement::Release { delay, why: Later::GiveBack };
             return Admission::HandOver(settlement, refusal);
         }

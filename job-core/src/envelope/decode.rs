@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::foreign::{Event, EventError};
-use super::{Envelope, FORMAT, History, Overrides, millis};
+use super::{Envelope, FORMAT, History, Overrides, millis, short_cut};
 use crate::decide::Message;
 
 /// Nothing longer than this is even looked at: no backend carries longer messages.
@@ -49,11 +49,19 @@ impl<'a> Envelope<'a> {
         if body.len() > LONGEST {
             return Err(DecodeError::TooLong);
         }
-        match serde_json::from_slice::<Read<'a>>(body) {
-            Ok(Read { format, envelope }) if format == u64::from(FORMAT) => Ok(envelope),
-            Ok(Read { format, .. }) => Err(DecodeError::NewerFormat(format)),
-            Err(error) => Err(explain(body, &error)),
+        match short_cut::read(body) {
+            Some(envelope) => Ok(envelope),
+            None => read_any(body),
         }
+    }
+}
+
+/// Reads a body in whatever order and with whatever spaces its fields are.
+pub(super) fn read_any(body: &[u8]) -> Result<Envelope<'_>, DecodeError> {
+    match serde_json::from_slice::<Read<'_>>(body) {
+        Ok(Read { format, envelope }) if format == u64::from(FORMAT) => Ok(envelope),
+        Ok(Read { format, .. }) => Err(DecodeError::NewerFormat(format)),
+        Err(error) => Err(explain(body, &error)),
     }
 }
 

@@ -7,8 +7,10 @@
 #[cfg(test)]
 pub(crate) mod arbitrary;
 mod decode;
+mod encode;
 mod foreign;
 mod history;
+mod short_cut;
 #[cfg(test)]
 mod tests;
 
@@ -20,8 +22,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde::ser::SerializeMap;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub(crate) use self::decode::DecodeError;
@@ -174,9 +175,7 @@ impl<'a> Envelope<'a> {
 impl Envelope<'_> {
     /// The body to send.
     pub(crate) fn encode(&self) -> Result<Bytes, serde_json::Error> {
-        let mut body = Vec::with_capacity(192 + self.args.get().len());
-        serde_json::to_writer(&mut body, self)?;
-        Ok(body.into())
+        encode::encode(self)
     }
 
     /// The body to send, its oldest errors given up where it would be longer than `limit`;
@@ -225,48 +224,6 @@ impl fmt::Debug for Envelope<'_> {
             .field("history", &self.history)
             .field("poison", &self.poison)
             .finish_non_exhaustive()
-    }
-}
-
-impl Serialize for Envelope<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("format", &FORMAT)?;
-        map.serialize_entry("id", &self.id.as_uuid().hyphenated().encode_lower(&mut [0; 36]))?;
-        map.serialize_entry("name", &self.name)?;
-        map.serialize_entry("args", &self.args)?;
-        if self.args_version != 1 {
-            map.serialize_entry("args_version", &self.args_version)?;
-        }
-        map.serialize_entry("enqueued_at", &millis::since_epoch(self.enqueued_at))?;
-        if self.options != Overrides::default() {
-            map.serialize_entry("options", &self.options)?;
-        }
-        if !self.delay_left.is_zero() {
-            map.serialize_entry("delay_left_ms", &millis::of(self.delay_left))?;
-        }
-        if let Some(trace) = &self.trace {
-            map.serialize_entry("trace", trace)?;
-        }
-        if !self.meta.is_empty() {
-            map.serialize_entry("meta", &self.meta)?;
-        }
-        if self.history != History::default() {
-            map.serialize_entry("history", &self.history)?;
-        }
-        if !self.errors.is_empty() {
-            map.serialize_entry("errors", &self.errors)?;
-        }
-        if let Some(poison) = &self.poison {
-            map.serialize_entry("poison", poison)?;
-        }
-        if let Some(original) = &self.original {
-            map.serialize_entry("original", original)?;
-        }
-        for (key, value) in &self.extra {
-            map.serialize_entry(key, value)?;
-        }
-        map.end()
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::{JobFuture, JobService, Ready};
-use crate::handler::{HandlerFuture, Prepared};
+use crate::handler::Prepared;
 use crate::{JobContext, JobId, QueueName};
 
 /// One job about to run: what layers are called with.
@@ -105,7 +105,7 @@ impl Call {
         self.job.take()
     }
 
-    pub(super) fn run(self) -> HandlerFuture {
+    pub(super) fn run(self) -> JobFuture {
         self.prepared.run(self.context)
     }
 }

@@ -31,45 +31,46 @@ pub(crate) struct CatchPanic<S> {
     inner: S,
 }
 
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
 impl<S> Service<Call> for CatchPanic<S>
 where
     S: Service<Call, Response = Outcome, Error = BoxError>,
-    S::Future: Send + 'static,
+    S::Future: Send + Unpin + 'static,
 {
     type Response = Outcome;
     type Error = BoxError;
-    type Future = CatchPanicFuture;
+    type Future = CatchPanicFuture<S::Future>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, call: Call) -> CatchPanicFuture {
+    fn call(&mut self, call: Call) -> CatchPanicFuture<S::Future> {
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(call)));
         CatchPanicFuture(match inner {
-            Ok(future) => State::Running(Box::pin(future)),
+            Ok(future) => State::Running(future),
             Err(payload) => State::Panicked(Some(Panicked::from(payload))),
         })
     }
 }
 
 /// The future of [`CatchPanic`].
-pub(crate) struct CatchPanicFuture(State);
+pub(crate) struct CatchPanicFuture<F>(State<F>);
 
-enum State {
-    Running(BoxFuture<Result<Outcome, BoxError>>),
+enum State<F> {
+    Running(F),
     Panicked(Option<Panicked>),
 }
 
-impl Future for CatchPanicFuture {
+impl<F> Future for CatchPanicFuture<F>
+where
+    F: Future<Output = Result<Outcome, BoxError>> + Unpin,
+{
     type Output = Result<Outcome, BoxError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match &mut self.0 {
             State::Running(future) => {
-                match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+                match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *future).poll(cx))) {
                     Ok(poll) => poll,
                     Err(payload) => {
                         self.0 = State::Panicked(None);
@@ -86,7 +87,7 @@ impl Future for CatchPanicFuture {
 }
 
 /// What a future holds may panic when it is dropped before its end, as at a timeout.
-impl Drop for CatchPanicFuture {
+impl<F> Drop for CatchPanicFuture<F> {
     fn drop(&mut self) {
         if let State::Running(future) = std::mem::replace(&mut self.0, State::Panicked(None))
             && let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(future)))

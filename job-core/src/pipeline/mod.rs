@@ -97,7 +97,6 @@ impl Service<Call> for Dispatch {
             // Which job it would be nobody knew before, so only now can it be waited for.
             return Box::pin(job.oneshot(call));
         }
-        let running = call.run();
-        Box::pin(async move { Ok(running.await.into()) })
+        call.run()
     }
 }

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -44,7 +45,7 @@ impl Program {
     }
 
     /// Starts it as the process of that name, in a process group of its own: ctrl-c in a terminal
-    /// is for the supervisor, which passes it on once.
+    /// is for the supervisor, which passes it on once, and what it starts is killed with it.
     pub(super) fn start(&self, name: &str) -> io::Result<Started> {
         let (ours, theirs) = StdStream::pair()?;
         ours.set_nonblocking(true)?;
@@ -193,10 +194,62 @@ impl Started {
         tell(Event::Exited(Exit { status, killed }));
     }
 
+    /// It and what it has started, which is in its group: nobody else would end that.
     fn kill(&mut self) {
+        // Its id is its own, and the group's, until it was waited for.
+        let group = self.child.id().and_then(|pid| Pid::from_raw(pid.try_into().ok()?));
+        if let Some(group) = group
+            && let Err(error) = kill_process_group(group, Signal::KILL)
+        {
+            warn!(%error, "killing what a worker process has started failed");
+        }
         if let Err(error) = self.child.start_kill() {
             // It is gone already.
             warn!(%error, "killing a worker process failed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_process_has_started_is_killed_with_it() {
+        let folder = std::env::temp_dir().join(format!("job-core-kill-{}", std::process::id()));
+        std::fs::create_dir(&folder).unwrap();
+        let fifo = folder.join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        // Both have it open for writing, for as long as they live.
+        let script = "exec 5>\"$1\"; sleep 1000000 & echo both >&5; wait";
+        let args = ["sh", "-c", script, "sh"].map(OsString::from).into_iter();
+        let program =
+            Program { path: "/bin/sh".into(), args: args.chain([fifo.clone().into()]).collect() };
+        let started = program.start("1").unwrap();
+        let (orders, ordered) = tokio::sync::mpsc::unbounded_channel();
+        let limits = Limits { silence: Duration::from_secs(1_000_000), memory: None };
+        let (tell, mut events) = tokio::sync::mpsc::unbounded_channel();
+        let watch = tokio::spawn(started.watch(limits, ordered, move |event| {
+            tell.send(event).unwrap_or_default();
+        }));
+        let (started, both) = std::sync::mpsc::channel();
+        let read = tokio::task::spawn_blocking(move || {
+            use std::io::BufRead;
+            let mut lines = std::io::BufReader::new(std::fs::File::open(fifo).unwrap()).lines();
+            started.send(lines.next().unwrap().unwrap()).unwrap();
+            lines.count()
+        });
+        let heard = tokio::task::spawn_blocking(move || both.recv().unwrap());
+        assert_eq!(heard.await.unwrap(), "both");
+        orders.send(Order::KillAt(Instant::now())).unwrap_or_default();
+        let killed = match events.recv().await {
+            Some(Event::Exited(exit)) => exit.killed,
+            _ => None,
+        };
+        assert_eq!(killed, Some(Killed::Late));
+        watch.await.unwrap();
+        // Nobody has it open any more.
+        assert_eq!(read.await.unwrap(), 0);
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -33,7 +33,8 @@ impl SupervisorHandle {
     }
 
     /// How the processes are: in the order of their numbers, then the one for suspects, once there
-    /// was one. Empty before the start.
+    /// was one. Those that were replaced and still finish their jobs come after their successors,
+    /// under the same number. Empty before the start.
     pub fn processes(&self) -> Vec<ProcessStatus> {
         self.states.borrow().clone()
     }

@@ -31,19 +31,25 @@
 //! args, logging. Neither a runtime nor anything that `run` is to share comes from the supervisor.
 //!
 //! - **Restarts.** A process that ends, for whatever reason, is started again, after a
-//!   [pause](Supervisor::backoff) that doubles while it happens again and again. A process that
-//!   dies [five times](Supervisor::crash_loop) in a row without living well or finishing a job is
-//!   in a crash loop: the others are stopped, and `run` returns the error.
+//!   [pause](Supervisor::backoff) that doubles while it happens again and again. A program that
+//!   cannot get to the point of serving, where its worker has found its queues, is in a crash loop
+//!   when it ended before that [five times](Supervisor::crash_loop) in a row: its settings are
+//!   wrong, say, or its backend cannot be reached. Then the others are stopped, and `run` returns
+//!   the error. What ends it after that point, such as a job, is never a reason to give up.
 //! - **Shutdown.** SIGTERM, ctrl-c or a [handle](Supervisor::handle) reaches all processes, whose
-//!   workers have their grace time. A second one skips it. What is not gone 2 s later is killed.
+//!   workers have their grace time. A second signal skips it. What is not gone 2 s later is killed.
 //!   SIGTERM to one process ends that one in good order; it is started again. A supervisor that is
 //!   killed is noticed by its processes, which end as by SIGTERM.
 //! - **Signs of life** come every second from a thread of their own, so a handler that blocks the
 //!   runtime does not count as dead. Who gives none for [30 s](Supervisor::silence), being stopped
 //!   or stuck, is killed and started again.
+//! - **What a process has started**, such as an encoder, is in its process group unless it left it,
+//!   and is killed with it when the supervisor kills it. When it ends otherwise, that is its own.
 //! - **Recycling.** A process that has [too much memory](Supervisor::max_memory) or
 //!   [enough jobs](Supervisor::max_jobs) behind it is replaced: once its successor has found its
-//!   queues, it takes no more jobs, finishes those it has, however long they take, and ends.
+//!   queues, it takes no more jobs, finishes those it has, however long they take, and ends. The
+//!   [handle](SupervisorHandle::processes) shows it until then, and a warning every ten minutes says
+//!   that it is still there. Where no successor can be started, nothing changes.
 //! - **Suspects.** A job of which two starts on record ended with the process going away, or one if
 //!   there may not be another, is not run beside others again: it is handed over to a process of its
 //!   own, started when needed, one such job at a time. Others are given back meanwhile, not charged.
@@ -134,6 +140,9 @@ impl Supervisor {
 
     /// The most resident memory that a process may have, in bytes, before it is replaced; no limit
     /// by default. It is looked at every two seconds: this is for slow leaks, and no hard limit.
+    /// One that has more before it has lived [well](Self::crash_loop) is kept for the longest pause
+    /// of [`backoff`](Self::backoff) first, with a warning: a limit below what the program needs at
+    /// its start would have it replaced for ever.
     pub fn max_memory(mut self, bytes: u64) -> Self {
         self.settings.limits.memory = Some(bytes);
         self
@@ -153,16 +162,19 @@ impl Supervisor {
         self
     }
 
-    /// How long after its death a process is started again: `first` after a good life, then twice
-    /// as long each time, up to `longest`; from 1 s to 60 s by default.
+    /// How long after its death a process is started again: `first`, then twice as long each time,
+    /// up to `longest`; from 1 s to 60 s by default. It is `first` again after one that had finished
+    /// a job, as its last sign of life said, or lived [well](Self::crash_loop).
     pub fn backoff(mut self, first: Duration, longest: Duration) -> Self {
         self.settings.restarts.first = first;
         self.settings.restarts.longest = longest;
         self
     }
 
-    /// How many deaths in a row of one process are a crash loop: lives shorter than `well` in which
-    /// no job was finished. 5 and 60 s by default.
+    /// How many deaths in a row of one process are a crash loop, counting those before it serves:
+    /// before a worker in [`WorkerProcess::run`] has found its queues. One that serves begins the
+    /// count anew. `well` is how long a life must be for the [pause](Self::backoff) to begin anew.
+    /// 5 and 60 s by default.
     pub fn crash_loop(mut self, deaths: u32, well: Duration) -> Self {
         self.settings.restarts.limit = deaths;
         self.settings.restarts.well = well;

@@ -15,14 +15,17 @@ use tracing::{debug, error, info, warn};
 use super::child::{Event, Exit, Killed, Order, Program};
 use super::handle::SupervisorHandle;
 use super::report::{ProcessState, ProcessStatus, SupervisorError, SupervisorReport, words};
-use super::slot::{Next, Past};
+use super::slot::{Life, Next, Past};
 use super::wire::{Down, SUSPECTS, Suspect, Up};
 use super::{AFTER_GRACE, DEFAULT_GRACE, Settings};
 use crate::Report;
-use crate::worker::Signals;
+use crate::worker::{Signals, Survived};
 
 /// The process for suspects ends when it had nothing to do for so long.
 const SUSPECTS_IDLE: Duration = Duration::from_secs(60);
+
+/// How often to say that a process that was replaced finishes its jobs still: no time ends that.
+const REMIND: Duration = Duration::from_secs(600);
 
 type Id = u64;
 
@@ -36,10 +39,13 @@ pub(super) struct Pool {
     members: BTreeMap<Id, Member>,
     last_id: Id,
     desk: Desk,
+    /// What the processes for suspects knew of their jobs: they end of others.
+    survived: Survived<String>,
     tell: UnboundedSender<(Id, Event)>,
     events: UnboundedReceiver<(Id, Event)>,
     tasks: JoinSet<()>,
     stopping: bool,
+    signalled: bool,
     report: SupervisorReport,
     failure: Option<Failure>,
 }
@@ -53,7 +59,8 @@ struct Place {
     successor: Option<Id>,
     past: Past,
     start_at: Option<Instant>,
-    /// A successor died; the next try is not before then.
+    /// It is not replaced before then: a successor died or could not be started, or would be as
+    /// large as it is.
     keep_until: Option<Instant>,
     started: u64,
     last_exit: Option<String>,
@@ -70,7 +77,11 @@ struct Member {
     serving: bool,
     /// It was asked to end.
     ending: bool,
+    /// When to say that it finishes its jobs still.
+    remind_at: Option<Instant>,
     grace: Option<Duration>,
+    /// It was over its limit of memory soon after its start.
+    too_large: bool,
     jobs: Report,
     /// What it said when it ended.
     ended: Option<Option<String>>,
@@ -114,14 +125,16 @@ impl Member {
     /// Within its grace time, and then by force.
     fn drain(&mut self, now: Instant) {
         self.ending = true;
+        self.remind_at = None;
         self.tell(Down::Drain);
         let grace = self.grace.unwrap_or(DEFAULT_GRACE);
         let _ = self.orders.send(Order::KillAt(now + grace + AFTER_GRACE));
     }
 
     /// When its jobs are done, however long they take: none is given back.
-    fn retire(&mut self) {
+    fn retire(&mut self, now: Instant) {
         self.ending = true;
+        self.remind_at = Some(now + REMIND);
         self.tell(Down::Retire);
     }
 }
@@ -139,10 +152,12 @@ impl Pool {
             members: BTreeMap::new(),
             last_id: 0,
             desk: Desk::default(),
+            survived: Survived::default(),
             tell,
             events,
             tasks: JoinSet::new(),
             stopping: false,
+            signalled: false,
             report: SupervisorReport::default(),
             failure: None,
         }
@@ -173,14 +188,7 @@ impl Pool {
                     hurried = true;
                     self.hurry();
                 }
-                () = signals.next() => {
-                    if stop.is_cancelled() {
-                        skip.cancel();
-                    } else {
-                        info!("shutting down; a second signal skips the grace time");
-                        stop.cancel();
-                    }
-                }
+                () = signals.next() => self.signal(),
                 Some((id, event)) = self.events.recv() => self.on(id, event),
                 () = wake => self.on_time(),
             }
@@ -197,6 +205,18 @@ impl Pool {
                 last_exit,
                 report: Box::new(report),
             }),
+        }
+    }
+
+    /// SIGTERM or ctrl-c. Only a second one is in a hurry: whoever sends the first need not know that
+    /// a handle or a crash loop has stopped the supervisor already.
+    fn signal(&mut self) {
+        if self.signalled {
+            self.handle.now.cancel();
+        } else {
+            self.signalled = true;
+            info!("shutting down; a second signal skips the grace time");
+            self.handle.stop.cancel();
         }
     }
 
@@ -227,10 +247,24 @@ impl Pool {
         place.start_at = None;
         let started = match self.program.start(&place.name) {
             Ok(started) => started,
+            // The one that there is goes on; it must not be stopped for want of a better one.
+            Err(error) if place.current.is_some() => {
+                let pause = self.settings.restarts.longest;
+                place.keep_until = Some(Instant::now() + pause);
+                warn!(
+                    process = place.name,
+                    %error,
+                    next_try = ?pause,
+                    "a worker process cannot be replaced and goes on: no other can be started; if \
+                     the program's file was moved or removed, restart the supervisor"
+                );
+                return None;
+            }
             Err(error) => {
                 let exit =
                     Exit { status: Err(format!("it cannot be started: {error}")), killed: None };
-                self.died(at, words(&exit, None), Duration::ZERO, false);
+                let life = Life { lived: Duration::ZERO, served: false, useful: false };
+                self.died(at, words(&exit, None), life);
                 return None;
             }
         };
@@ -260,7 +294,9 @@ impl Pool {
                 started: Instant::now(),
                 serving: false,
                 ending: false,
+                remind_at: None,
                 grace: None,
+                too_large: false,
                 jobs: Report::default(),
                 ended: None,
             },
@@ -273,6 +309,9 @@ impl Pool {
             Event::Said(said) => self.hear(id, said),
             Event::OverMemory(resident) => {
                 let limit = self.settings.limits.memory;
+                if self.too_large_at_once(id, resident) {
+                    return;
+                }
                 if self.recycle(id) {
                     self.report.recycled_for_memory += 1;
                     info!(
@@ -283,6 +322,29 @@ impl Pool {
             }
             Event::Exited(exit) => self.exited(id, exit),
         }
+    }
+
+    /// A process over its limit so soon would have successors that are so, too, one after the
+    /// other: it is kept for a while, and somebody is told.
+    fn too_large_at_once(&mut self, id: Id, resident: u64) -> bool {
+        let Settings { limits, restarts, .. } = self.settings;
+        let Some(member) = self.members.get_mut(&id) else { return false };
+        let place = &mut self.places[member.place];
+        if member.too_large || member.started.elapsed() >= restarts.well || place.name == SUSPECTS {
+            return false;
+        }
+        member.too_large = true;
+        place.keep_until = Some(Instant::now() + restarts.longest);
+        warn!(
+            process = place.name,
+            pid = member.pid,
+            resident,
+            limit = limits.memory,
+            kept = ?restarts.longest,
+            "a worker process has more memory than its limit soon after its start, and so will its \
+             successor: the limit is below what the program needs; raise `max_memory`"
+        );
+        true
     }
 
     fn hear(&mut self, id: Id, said: Up) {
@@ -328,6 +390,7 @@ impl Pool {
                     self.desk.free();
                 }
             }
+            Up::Survived { message, count } => self.survived.remember(&message, Some(count)),
             Up::Ended { error, report } => {
                 member.jobs = report;
                 member.ended = Some(error);
@@ -345,7 +408,7 @@ impl Pool {
         let before = place.current.replace(id);
         if let Some(before) = before.and_then(|id| self.members.get_mut(&id)) {
             debug!(process = place.name, pid = before.pid, "a worker process is succeeded");
-            before.retire();
+            before.retire(Instant::now());
         }
     }
 
@@ -361,7 +424,7 @@ impl Pool {
             // It is started again when it is needed.
             let idle = self.desk.claim.is_none();
             if idle {
-                member.retire();
+                member.retire(now);
             }
             return idle;
         }
@@ -424,16 +487,16 @@ impl Pool {
         if place.current.is_some() || asked {
             return;
         }
-        // The process for suspects dies of its jobs; what matters is whether it can be started.
+        // The process for suspects dies of its jobs, so there is no reason to wait.
         let useful = jobs.completed() > 0 || (suspects && serving);
-        self.died(at, text, started.elapsed(), useful);
+        self.died(at, text, Life { lived: started.elapsed(), served: serving, useful });
     }
 
     /// A place is empty that should not be.
-    fn died(&mut self, at: usize, exit: String, lived: Duration, useful: bool) {
+    fn died(&mut self, at: usize, exit: String, life: Life) {
         let now = Instant::now();
         let place = &mut self.places[at];
-        let next = place.past.died(lived, useful, &self.settings.restarts, now);
+        let next = place.past.died(life, &self.settings.restarts, now);
         place.last_exit = Some(exit.clone());
         if self.stopping {
             return;
@@ -441,11 +504,11 @@ impl Pool {
         let suspects = place.name == SUSPECTS;
         match next {
             // It is started when there is something to do, but not before then.
-            Next::StartAt(_) if suspects && useful => {}
+            Next::StartAt(_) if suspects && life.useful => {}
             Next::StartAt(at) if suspects => place.keep_until = Some(at),
             // The others can go on without it, and it is tried for ever: what is wrong may end.
             Next::GiveUp if suspects => {
-                let (deaths, pause) = (place.past.deaths, self.settings.restarts.longest);
+                let (deaths, pause) = (place.past.unserved, self.settings.restarts.longest);
                 place.keep_until = Some(now + pause);
                 error!(
                     deaths,
@@ -457,10 +520,10 @@ impl Pool {
                 place.start_at = Some(at);
             }
             Next::GiveUp => {
-                let deaths = place.past.deaths;
+                let deaths = place.past.unserved;
                 error!(
                     process = place.name,
-                    deaths, exit, "a worker process is in a crash loop; giving up"
+                    deaths, exit, "a worker process does not get to serve; giving up"
                 );
                 self.failure =
                     Some(Failure { process: place.name.clone(), deaths, last_exit: exit });
@@ -509,7 +572,7 @@ impl Pool {
         }
     }
 
-    fn hand_over(&mut self, id: Id, number: u64, suspect: Suspect) {
+    fn hand_over(&mut self, id: Id, number: u64, mut suspect: Suspect) {
         let Some(claim) = &mut self.desk.claim else { return };
         if (claim.from, claim.number, claim.phase) != (id, number, Phase::Granted) {
             return;
@@ -518,6 +581,7 @@ impl Pool {
         let running = self.desk.last;
         claim.phase = Phase::Running(running);
         self.report.suspects += 1;
+        suspect.survived = self.survived.take(&suspect.message());
         if let Some(member) = self.suspects() {
             member.tell(Down::Suspect { claim: running, suspect });
         }
@@ -531,7 +595,8 @@ impl Pool {
     fn wake_at(&self) -> Option<Instant> {
         let starts = self.places.iter().filter_map(|place| place.start_at);
         let idle = self.desk.idle_since.map(|since| since + SUSPECTS_IDLE);
-        starts.chain(idle).min()
+        let reminders = self.members.values().filter_map(|member| member.remind_at);
+        starts.chain(idle).chain(reminders).min()
     }
 
     fn on_time(&mut self) {
@@ -541,23 +606,56 @@ impl Pool {
                 self.start(at);
             }
         }
+        for member in self.members.values_mut() {
+            if member.remind_at.is_some_and(|at| at <= now) {
+                member.remind_at = Some(now + REMIND);
+                warn!(
+                    process = self.places[member.place].name,
+                    pid = member.pid,
+                    lives = ?member.started.elapsed(),
+                    "a worker process that is to end has not finished its jobs yet; if one of them \
+                     never ends, give it a timeout, and kill the process"
+                );
+            }
+        }
         if self.desk.idle_since.is_some_and(|since| since + SUSPECTS_IDLE <= now) {
             self.desk.idle_since = None;
             let current = self.places.last().and_then(|place| place.current);
             if let Some(member) = current.and_then(|id| self.members.get_mut(&id)) {
-                member.retire();
+                member.retire(now);
             }
         }
     }
 
     /// Tells how the processes are.
     fn publish(&self) {
-        let (suspects, others) = match self.places.split_last() {
-            Some((suspects, others)) => (suspects, others),
-            None => return,
-        };
-        let shown = others.iter().chain((suspects.started > 0).then_some(suspects));
-        let states: Vec<_> = shown.map(|place| self.status(place)).collect();
+        // Of each place: what was done there, and who is there beside the current one.
+        let mut there: Vec<_> = self.places.iter().map(|place| (place.jobs, Vec::new())).collect();
+        for (id, member) in &self.members {
+            let place = &self.places[member.place];
+            let (jobs, retired) = &mut there[member.place];
+            *jobs = *jobs + member.jobs;
+            if ![place.current, place.successor].contains(&Some(*id)) {
+                retired.push(member.pid);
+            }
+        }
+        let mut states = Vec::new();
+        for (place, (jobs, retired)) in self.places.iter().zip(there) {
+            if place.name == SUSPECTS && place.started == 0 {
+                continue;
+            }
+            let status = self.status(place, jobs);
+            // What it did is in its successor's.
+            let retired = retired.into_iter().map(|pid| ProcessStatus {
+                state: ProcessState::Draining,
+                pid,
+                jobs: Report::default(),
+                ..status.clone()
+            });
+            let retired: Vec<_> = retired.collect();
+            states.push(status);
+            states.extend(retired);
+        }
         self.handle.states.send_if_modified(|before| {
             let changed = *before != states;
             if changed {
@@ -567,10 +665,8 @@ impl Pool {
         });
     }
 
-    fn status(&self, place: &Place) -> ProcessStatus {
+    fn status(&self, place: &Place, jobs: Report) -> ProcessStatus {
         let current = place.current.and_then(|id| self.members.get(&id));
-        let at = self.places.iter().position(|it| it.name == place.name);
-        let own = self.members.values().filter(|member| Some(member.place) == at);
         let state = match current {
             Some(member) if member.ending => ProcessState::Draining,
             Some(_) if place.successor.is_some() => ProcessState::Recycling,
@@ -585,7 +681,7 @@ impl Pool {
             pid: current.and_then(|member| member.pid),
             restarts: place.started.saturating_sub(1),
             last_exit: place.last_exit.clone(),
-            jobs: own.fold(place.jobs, |sum, member| sum + member.jobs),
+            jobs,
         }
     }
 }

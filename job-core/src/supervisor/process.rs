@@ -25,6 +25,7 @@ use tracing::{Span, error, info, info_span};
 
 use super::wire::{self, Down, HEARTBEAT, SUSPECTS, Suspect, Up, line};
 use super::{AFTER_GRACE, DEFAULT_GRACE, chain};
+use crate::backend::MessageId;
 use crate::worker::{Claim, Counters, Handed, Home, listen};
 use crate::{BoxError, QueueName, Report, Worker, WorkerError};
 
@@ -338,6 +339,13 @@ impl Home for Arc<Link> {
 
     fn is_for_suspects(&self) -> bool {
         self.name == SUSPECTS
+    }
+
+    fn survived(&self, queue: &QueueName, message: &MessageId, count: Option<u32>) {
+        if self.is_for_suspects() {
+            let message = format!("{queue}/{message}");
+            self.send(&Up::Survived { message, count: count.unwrap_or(0) });
+        }
     }
 
     async fn claim(&self) -> Option<Box<dyn Claim>> {

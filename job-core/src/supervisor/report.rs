@@ -65,7 +65,8 @@ pub struct ProcessStatus {
     pub restarts: u64,
     /// How the last one ended, in words.
     pub last_exit: Option<String>,
-    /// What its workers did so far, all lives taken together.
+    /// What its workers did so far, all lives taken together. Of one that was replaced it is in its
+    /// successor's, and nothing here.
     pub jobs: Report,
 }
 
@@ -79,7 +80,7 @@ pub enum ProcessState {
     Running,
     /// It is being replaced: its successor starts.
     Recycling,
-    /// It finishes its jobs and ends.
+    /// It finishes its jobs and ends, beside its successor if it was replaced.
     Draining,
     /// It died, and is started again in a while.
     BackingOff,
@@ -88,7 +89,9 @@ pub enum ProcessState {
 }
 
 /// Why a supervisor ended that was not asked to.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` is what it says, its sources included: that is what a `main` prints that returns it.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SupervisorError {
     /// A setting makes no sense.
@@ -102,10 +105,10 @@ pub enum SupervisorError {
         /// Why.
         source: io::Error,
     },
-    /// A process died again and again, soon after its start.
+    /// A process died again and again before its worker had found its queues.
     #[error(
-        "worker process {process} died {deaths} times in a row without finishing a job; the last \
-         time: {last_exit}; all processes were stopped"
+        "worker process {process} died {deaths} times in a row before it could take a job; the \
+         last time: {last_exit}; all processes were stopped"
     )]
     #[non_exhaustive]
     CrashLoop {
@@ -118,6 +121,12 @@ pub enum SupervisorError {
         /// What was done before, and until the others had ended.
         report: Box<SupervisorReport>,
     },
+}
+
+impl fmt::Debug for SupervisorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&super::chain(self))
+    }
 }
 
 /// How a process ended, in words.
@@ -154,5 +163,24 @@ fn name(signal: i32) -> &'static str {
         11 => " (SIGSEGV)",
         15 => " (SIGTERM)",
         _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `main` prints it that returns it.
+    #[test]
+    fn debug_of_an_error_is_what_it_says() {
+        let error = SupervisorError::CrashLoop {
+            process: "1".to_owned(),
+            deaths: 5,
+            last_exit: "exit status 1: the database is not there".to_owned(),
+            report: Box::default(),
+        };
+        assert_eq!(format!("{error:?}"), error.to_string());
+        let error = super::super::system("listen for signals")(io::Error::other("no room"));
+        assert_eq!(format!("{error:?}"), "cannot listen for signals: no room");
     }
 }

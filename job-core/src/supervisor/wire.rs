@@ -40,6 +40,9 @@ pub(super) enum Up {
     HandOver { claim: u64, suspect: Suspect },
     /// From the process for suspects: that one is done with.
     Done { claim: u64 },
+    /// From there, too: the start that was marked in the delivery of that count was not its end. The
+    /// process may end of another before it is asked.
+    Survived { message: String, count: u32 },
     /// It ends, and that is what it has done.
     Ended { error: Option<String>, report: Report },
 }
@@ -70,6 +73,9 @@ pub(super) struct Suspect {
     count: Option<u32>,
     inserted_millis: u64,
     now_millis: u64,
+    /// The delivery whose start was survived, if the supervisor knows of one.
+    #[serde(default)]
+    pub(super) survived: Option<u32>,
     /// In base64.
     body: String,
 }
@@ -83,7 +89,7 @@ enum Text {
 
 impl Suspect {
     pub(super) fn new(handed: Handed) -> Self {
-        let Handed { held, count, inserted_at, server_now, body } = handed;
+        let Handed { held, count, inserted_at, server_now, survived, body } = handed;
         let Held { receipt, deadline } = held;
         let (id, token) = (receipt.message_id(), receipt.token());
         Self {
@@ -97,7 +103,16 @@ impl Suspect {
             count,
             inserted_millis: millis(since_epoch(inserted_at)),
             now_millis: millis(since_epoch(server_now)),
+            survived,
             body: STANDARD.encode(&body),
+        }
+    }
+
+    /// What it is called in [`Up::Survived`].
+    pub(super) fn message(&self) -> String {
+        match &self.message_id {
+            Text::Number(number) => format!("{}/{number}", self.queue),
+            Text::Text(text) => format!("{}/{text}", self.queue),
         }
     }
 
@@ -119,6 +134,7 @@ impl Suspect {
             count: self.count,
             inserted_at: UNIX_EPOCH + Duration::from_millis(self.inserted_millis),
             server_now: UNIX_EPOCH + Duration::from_millis(self.now_millis),
+            survived: self.survived,
             body: STANDARD.decode(self.body)?.into(),
         })
     }
@@ -157,6 +173,7 @@ mod tests {
                 count: Some(3),
                 inserted_at: at,
                 server_now: at + Duration::from_secs(9),
+                survived: Some(2),
                 body: vec![0, 255, b'\n'].into(),
             };
             let line = line(&Up::HandOver { claim: 1, suspect: Suspect::new(sent) });
@@ -168,7 +185,7 @@ mod tests {
             assert!(got.held.receipt == receipt);
             assert!(got.held.deadline.duration_since(deadline) < Duration::from_secs(1));
             assert!(deadline.duration_since(got.held.deadline) < Duration::from_secs(1));
-            assert_eq!((got.count, got.inserted_at), (Some(3), at));
+            assert_eq!((got.count, got.inserted_at, got.survived), (Some(3), at, Some(2)));
             assert_eq!(got.server_now, at + Duration::from_secs(9));
             assert_eq!(got.body[..], [0, 255, b'\n']);
         }

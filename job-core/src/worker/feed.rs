@@ -3,6 +3,11 @@
 //! There is no poller task. A slot that has nothing to run and finds nobody receiving takes the
 //! lead: it receives for itself and for its idle siblings, hands out what came, and gives the
 //! lead up. So a job needs no wake-up of another task unless there is more than one.
+//!
+//! One receive brings only so many messages, and a remote queue takes its time. So once a leader
+//! has sent its receive, the next slot may lead, if there is a backlog and the queue's concurrency
+//! is more than one receive can bring. Each receive in flight has promised its messages to slots
+//! that are idle; nobody else counts on those.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -55,12 +60,19 @@ pub(crate) struct Feed {
     gathered: Notify,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     items: VecDeque<Item>,
+    /// Somebody prepares a receive, or waits until there is reason to.
     led: bool,
+    /// Receives on their way.
+    in_flight: usize,
+    /// How many may be.
+    most_in_flight: usize,
     /// Slots that wait for something to run.
     idle: usize,
+    /// How many of those the receives in flight may bring something for.
+    promised: usize,
     /// With how many idle slots the leader is to be told.
     gathering: Option<usize>,
 }
@@ -102,10 +114,30 @@ impl State {
         if let Some(item) = self.items.pop_front() {
             return Some(Turn::Run(item));
         }
-        if std::mem::replace(&mut self.led, true) {
+        if self.led || self.in_flight >= self.most_in_flight {
             return None;
         }
-        Some(Turn::Lead(Lead { feed }))
+        self.led = true;
+        Some(Turn::Lead(Lead { feed, launched: false }))
+    }
+
+    /// Idle slots that nothing is on the way for.
+    fn free(&self) -> usize {
+        self.idle.saturating_sub(self.promised + self.items.len())
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            items: VecDeque::new(),
+            led: false,
+            in_flight: 0,
+            most_in_flight: 1,
+            idle: 0,
+            promised: 0,
+            gathering: None,
+        }
     }
 }
 
@@ -119,7 +151,7 @@ impl<'a> Idle<'a> {
     fn enter(feed: &'a Feed) -> Self {
         let mut state = feed.state();
         state.idle += 1;
-        if state.gathering.is_some_and(|enough| state.idle >= enough) {
+        if state.gathering.is_some_and(|enough| state.free() >= enough) {
             state.gathering = None;
             feed.gathered.notify_one();
         }
@@ -131,6 +163,9 @@ impl<'a> Idle<'a> {
     /// as free for something else, and lease what nobody can start.
     fn turn(&mut self) -> Option<Turn<'a>> {
         let mut state = self.feed.state();
+        if state.items.is_empty() && state.free() == 0 {
+            return None;
+        }
         let turn = state.turn(self.feed)?;
         state.idle -= 1;
         self.counted = false;
@@ -150,12 +185,13 @@ impl Drop for Idle<'_> {
 #[derive(Debug)]
 pub(crate) struct Lead<'a> {
     feed: &'a Feed,
+    launched: bool,
 }
 
-impl Lead<'_> {
+impl<'a> Lead<'a> {
     /// How many messages could start now: one for the leader, one for each idle slot.
     pub(crate) fn wanted(&self) -> usize {
-        self.feed.state().idle + 1
+        self.feed.state().free() + 1
     }
 
     /// Returns when that many messages could start. Cancel-safe.
@@ -169,19 +205,77 @@ impl Lead<'_> {
         }
     }
 
-    /// Hands out what was received; the leader comes back for its share.
-    pub(crate) fn deliver(self, items: Vec<Item>) {
-        let others = items.len().saturating_sub(1);
-        self.feed.state().items.extend(items);
-        for _ in 0..others {
+    /// A receive of up to `messages` sets out, no more than are wanted: from here on the next slot
+    /// may lead.
+    pub(crate) fn launch(mut self, messages: usize) -> Flight<'a> {
+        self.launched = true;
+        let promised = messages.saturating_sub(1);
+        let mut state = self.feed.state();
+        state.led = false;
+        state.in_flight += 1;
+        state.promised += promised;
+        if state.in_flight < state.most_in_flight && state.free() > 0 {
             self.feed.changed.notify_one();
         }
+        drop(state);
+        Flight { feed: self.feed, promised }
     }
 }
 
 impl Drop for Lead<'_> {
     fn drop(&mut self) {
-        self.feed.state().led = false;
+        if !self.launched {
+            self.feed.state().led = false;
+            self.feed.changed.notify_one();
+        }
+    }
+}
+
+/// A receive on its way. Dropping it breaks its promises.
+#[derive(Debug)]
+pub(crate) struct Flight<'a> {
+    feed: &'a Feed,
+    promised: usize,
+}
+
+impl<'a> Flight<'a> {
+    /// Hands out what was received; the leader comes back for its share. From now on so many
+    /// receives may be on their way at a time.
+    pub(crate) fn deliver(self, items: Vec<Item>, most_in_flight: usize) {
+        let feed = self.feed;
+        let others = items.len().saturating_sub(1);
+        {
+            let mut state = feed.state();
+            state.most_in_flight = most_in_flight;
+            state.items.extend(items);
+        }
+        // A word to the next leader, and one to each who has something to run.
+        drop(self);
+        for _ in 0..others {
+            feed.changed.notify_one();
+        }
+    }
+
+    /// Nothing was received. Gives the lead back, to wait and to try again, unless another slot
+    /// has it or waits for an answer: only one is to ask a queue that may be empty.
+    pub(crate) fn land(self) -> Option<Lead<'a>> {
+        let feed = self.feed;
+        let mut state = feed.state();
+        state.most_in_flight = 1;
+        let alone = !state.led && state.in_flight == 1;
+        state.led |= alone;
+        drop(state);
+        drop(self);
+        alone.then_some(Lead { feed, launched: false })
+    }
+}
+
+impl Drop for Flight<'_> {
+    fn drop(&mut self) {
+        let mut state = self.feed.state();
+        state.in_flight -= 1;
+        state.promised -= self.promised;
+        drop(state);
         self.feed.changed.notify_one();
     }
 }
@@ -219,7 +313,7 @@ mod tests {
         let Some(Turn::Lead(lead)) = leader.turn() else { panic!("nobody leads") };
         assert_eq!(lead.wanted(), 2);
         assert!(other.turn().is_none());
-        lead.deliver(vec![item(1)]);
+        lead.launch(2).deliver(vec![item(1)], 1);
         assert!(matches!(other.turn(), Some(Turn::Run(_))));
         assert_eq!(feed.state().idle, 0);
         drop((leader, other));
@@ -250,7 +344,7 @@ mod tests {
             let slots = slots(&feed, &stop, 4);
             yield_now().await;
             assert_eq!(lead.wanted(), 5);
-            lead.deliver((0..items + 1).map(item).collect());
+            lead.launch(5).deliver((0..items + 1).map(item).collect(), 1);
             // The leader's own share.
             assert!(feed.next().is_some());
             // Each leads when there is nothing to run, one after the other.
@@ -273,6 +367,35 @@ mod tests {
         }
         lead.gathered(4).await;
         stop.cancel();
+    }
+
+    #[test]
+    fn receives_overlap_and_never_ask_for_more_than_there_are_slots() {
+        let feed = Feed::default();
+        let mut idle: Vec<_> = (0..6).map(|_| Idle::enter(&feed)).collect();
+        let mut lead = |most: usize| {
+            feed.state().most_in_flight = most;
+            match idle.iter_mut().find(|idle| idle.counted).and_then(Idle::turn) {
+                Some(Turn::Lead(lead)) => Some(lead),
+                Some(Turn::Run(_)) => panic!("there is nothing to run"),
+                None => None,
+            }
+        };
+        let first = lead(1).unwrap();
+        assert_eq!(first.wanted(), 6);
+        let first = first.launch(3);
+        assert!(lead(1).is_none(), "one at a time where there is no backlog");
+        let second = lead(3).unwrap();
+        assert_eq!(second.wanted(), 3, "three are promised, and one of those is the leader");
+        let second = second.launch(3);
+        assert!(lead(3).is_none(), "nobody is left who could run anything");
+        assert!(second.land().is_none(), "the other one still waits for an answer");
+        assert_eq!(feed.state().most_in_flight, 1);
+        let again = first.land().expect("it is the only one");
+        assert_eq!(again.wanted(), 5);
+        drop(again);
+        let State { led, in_flight, promised, .. } = *feed.state();
+        assert_eq!((led, in_flight, promised), (false, 0, 0));
     }
 
     #[tokio::test]

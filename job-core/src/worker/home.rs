@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::lease::Held;
 use super::report::Counters;
 use crate::QueueName;
-use crate::backend::{Batch, Delivery};
+use crate::backend::{Batch, Delivery, MessageId};
 
 /// A process under a supervisor.
 #[async_trait]
@@ -30,6 +30,10 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
     /// Asks to hand one suspect over; `None` if that process has one already. Cancel-safe.
     async fn claim(&self) -> Option<Box<dyn Claim>>;
 
+    /// In the process for suspects: a start that was marked in a message did not end in a crash,
+    /// although nothing could be written to say so.
+    fn survived(&self, queue: &QueueName, message: &MessageId, count: Option<u32>);
+
     /// The next suspect of a queue; by asking for it, the one before is done with. Cancel-safe.
     async fn suspect(&self, queue: &QueueName) -> Handed;
 }
@@ -46,13 +50,15 @@ pub(crate) struct Handed {
     pub(crate) inserted_at: SystemTime,
     /// The server's time of the handover.
     pub(crate) server_now: SystemTime,
+    /// The delivery whose start was survived in an earlier process for suspects.
+    pub(crate) survived: Option<u32>,
     pub(crate) body: Bytes,
 }
 
 impl Handed {
     /// As if it had been received, and when the request for that was sent.
     pub(crate) fn received(self, lease: Duration) -> (Batch, Instant) {
-        let Self { held, count, inserted_at, server_now, body } = self;
+        let Self { held, count, inserted_at, server_now, body, .. } = self;
         let mut delivery = Delivery::new(held.receipt, inserted_at, body);
         delivery.count = count;
         let sent_at = held.deadline.checked_sub(lease).unwrap_or(held.deadline);

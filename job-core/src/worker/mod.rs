@@ -26,6 +26,7 @@ mod slot;
 mod vain;
 
 use std::future::{Future, pending};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -59,6 +60,8 @@ pub use self::shutdown::WorkerHandle;
 #[cfg(all(unix, feature = "supervisor"))]
 pub(crate) use self::shutdown::{Signals, listen};
 use self::slot::Slot;
+#[cfg(all(unix, feature = "supervisor"))]
+pub(crate) use self::vain::Survived;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
 use crate::decide::{Rules, Suspects};
 use crate::sabotage::{Sabotage, sabotaged};
@@ -278,7 +281,7 @@ fn serve(
     counters: &Arc<Counters>,
     settling: &Arc<dyn Backend>,
 ) -> Vec<Arc<Served>> {
-    let Plan { shared, queues, concurrency, grace, rules, home, stack, .. } = plan;
+    let Plan { shared, queues, concurrency, grace, rules, home, stack, stack_is_bare, .. } = plan;
     let permits = concurrency.map(|permits| Arc::new(Semaphore::new(permits)));
     let client = shared.client.clone();
     let serve_one = |plan: QueuePlan| {
@@ -300,6 +303,7 @@ fn serve(
             capabilities: client.backend().capabilities().clone(),
             shared: Arc::clone(&shared),
             stack: stack.clone(),
+            stack_is_bare,
             shutdown: shutdown.clone(),
             counters: Arc::clone(counters),
             leases: Arc::new(Leases::new(settings.lease)),
@@ -309,6 +313,7 @@ fn serve(
             services: Mutex::default(),
             rate,
             pace: Mutex::new(Pace::new(settings.min_poll)),
+            remembers: AtomicBool::new(false),
             vain: Mutex::default(),
             survived: Mutex::default(),
             plan,

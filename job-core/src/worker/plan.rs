@@ -45,6 +45,8 @@ pub(crate) struct Plan {
     pub(crate) home: Option<Arc<dyn Home>>,
     /// The stack of the worker's layers, those that are built in included.
     pub(crate) stack: JobService,
+    /// Whether it has no others.
+    pub(crate) stack_is_bare: bool,
     pub(crate) description: Description,
 }
 
@@ -85,6 +87,7 @@ impl Plan {
             rules: builder.rules(),
             home: None,
             stack: pipeline::worker_stack(&builder.layers),
+            stack_is_bare: builder.layers.is_empty(),
             description,
             shared: Arc::new(Shared { client: builder.client, data: builder.data }),
         })

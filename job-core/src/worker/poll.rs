@@ -28,7 +28,7 @@ impl Served {
     /// What was reserved is dropped, services included, whenever nothing came for it: a service
     /// that is ready may hold a permit of a layer, and an idle queue must not hold what a busy one
     /// needs.
-    pub(super) async fn lead(&self, lead: Lead<'_>) {
+    pub(super) async fn lead(&self, mut lead: Lead<'_>) {
         while !self.shutdown.is_stopping() {
             if let Some(until) = self.paused() {
                 self.sleep_until(until).await;
@@ -36,7 +36,7 @@ impl Served {
             }
             if let Some(home) = self.home.as_ref().filter(|home| home.is_for_suspects()) {
                 if let Some(items) = self.suspect(&**home).await {
-                    return lead.deliver(items);
+                    return lead.launch(1).deliver(items, 1);
                 }
                 continue;
             }
@@ -60,10 +60,15 @@ impl Served {
                 .lease(self.leases.lease());
             // The backend is to answer in time by itself. Should it not, the queue must not wait
             // for ever; what it has leased comes again.
+            let flight = lead.launch(reserved.len());
             let answer = timeout(self.receive_limit(), self.backend.receive(request)).await;
             match answer.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
                 Ok(batch) if batch.deliveries.is_empty() => {
-                    drop(reserved);
+                    self.unreserve(reserved);
+                    match flight.land() {
+                        Some(own) => lead = own,
+                        None => return,
+                    }
                     self.idle().await;
                 }
                 Ok(batch) => {
@@ -71,12 +76,18 @@ impl Served {
                     let backlog = batch.deliveries.len() >= reserved.len();
                     self.pace().round_trip =
                         if backlog { sent_at.elapsed() } else { Duration::ZERO };
-                    lead.deliver(self.accept(batch, reserved, sent_at));
+                    let most = if backlog { self.most_receives() } else { 1 };
+                    flight.deliver(self.accept(batch, reserved, sent_at), most);
                     return;
                 }
                 Err(error) => {
-                    drop(reserved);
-                    self.receive_failed(&error).await;
+                    self.unreserve(reserved);
+                    let landed = flight.land();
+                    self.receive_failed(&error, landed.is_some()).await;
+                    match landed {
+                        Some(own) => lead = own,
+                        None => return,
+                    }
                 }
             }
         }
@@ -90,6 +101,9 @@ impl Served {
             () = self.shutdown.stop.cancelled() => return None,
             handed = home.suspect(&self.plan.name) => handed,
         };
+        if let Some(count) = handed.survived {
+            self.remember_survived(handed.held.receipt.message_id(), Some(count));
+        }
         // One that cannot start in time comes again.
         let deadline = handed.held.deadline;
         let reserved = tokio::select! {
@@ -134,6 +148,15 @@ impl Served {
         }
     }
 
+    /// How many receives may be on their way while there is a backlog: as many as it takes to bring
+    /// something for every slot. In memory there is no way.
+    fn most_receives(&self) -> usize {
+        if !self.capabilities.remote {
+            return 1;
+        }
+        self.plan.settings.concurrency.div_ceil(self.capabilities.max_receive.max(1))
+    }
+
     /// A quarter of the lease, so that what comes late is still worth starting.
     fn receive_limit(&self) -> Duration {
         (self.leases.lease() / 4).max(Duration::from_secs(1))
@@ -156,13 +179,19 @@ impl Served {
             Some(rate) => rate.tickets(most).await.into_iter().map(Some).collect(),
             None => std::iter::repeat_with(|| None).take(most).collect::<Vec<_>>(),
         };
+        let mut spares = {
+            let mut services = self.services();
+            let left = services.len().saturating_sub(most);
+            services.split_off(left)
+        };
         let mut reserved = Vec::with_capacity(most);
         while let Some(ticket) = tickets.pop() {
+            let spare = spares.pop().unwrap_or_else(|| self.stack.clone());
             if reserved.is_empty() {
-                reserved.push(self.reserve_one(ticket).await?);
+                reserved.push(self.reserve_one(ticket, spare).await?);
                 continue;
             }
-            let mut more = std::pin::pin!(self.reserve_one(ticket));
+            let mut more = std::pin::pin!(self.reserve_one(ticket, spare));
             match poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx))).await {
                 Poll::Ready(Ok(reservation)) => reserved.push(reservation),
                 Poll::Ready(Err(_)) | Poll::Pending => break,
@@ -174,7 +203,11 @@ impl Served {
     /// From what is this queue's own to what all share: whoever waits for one thing holds only
     /// what fewer others could use. A queue that waits long for a layer of its own takes nothing
     /// from the rest.
-    async fn reserve_one(&self, ticket: Option<Ticket>) -> Result<Reservation, BoxError> {
+    async fn reserve_one(
+        &self,
+        ticket: Option<Ticket>,
+        worker: JobService,
+    ) -> Result<Reservation, BoxError> {
         let queue = match &self.plan.stack {
             None => None,
             Some(stack) => Some(ready(stack.clone()).await?),
@@ -183,9 +216,18 @@ impl Served {
             None => None,
             Some(permits) => permits.clone().acquire_owned().await.ok(),
         };
-        let spare = self.services().pop();
-        let worker = ready(spare.unwrap_or_else(|| self.stack.clone())).await?;
+        let worker = ready(worker).await?;
         Ok(Reservation { ready: Ready { worker, queue }, permit, ticket })
+    }
+
+    /// Lets go of what nothing came for. A service that cannot hold anything up is kept.
+    fn unreserve(&self, reserved: Vec<Reservation>) {
+        if self.stack_is_bare && !reserved.is_empty() {
+            // What else there is goes before the lock is taken: dropping it may run a user's code.
+            let services = reserved.into_iter().map(|reservation| reservation.ready.worker);
+            let services: Vec<_> = services.collect();
+            self.services().extend(services);
+        }
     }
 
     /// Keeps a service for the next job once it has been called.
@@ -206,7 +248,7 @@ impl Served {
             pace.failures = 0;
         }
         self.counters.received.add(deliveries.len() as u64);
-        reserved.truncate(deliveries.len());
+        self.unreserve(reserved.split_off(deliveries.len()));
         let (messages, receipts): (Vec<_>, Vec<_>) =
             deliveries.into_iter().map(Message::split).unzip();
         let leases = self.leases.enter(receipts, sent_at);
@@ -246,16 +288,22 @@ impl Served {
         }
     }
 
-    async fn receive_failed(&self, error: &BackendError) {
+    /// Says so and waits before it is tried again. Where another receive is on its way, it is for
+    /// that one to count and to wait; whoever leads next begins no sooner than that.
+    async fn receive_failed(&self, error: &BackendError, alone: bool) {
         let queue = &self.plan.name;
-        let wait = self.failed();
+        let wait = if alone { self.failed() } else { FAILURE_WAITS.0 };
         let wait = error.retry_after().map_or(wait, |after| after.max(wait));
         match error.kind() {
             ErrorKind::Throttled => debug!(%queue, %error, ?wait, "receiving is throttled"),
             kind if error.is_retryable() => warn!(%queue, ?kind, %error, ?wait, "receiving failed"),
             _ => error!(%queue, %error, ?wait, "receiving failed; jobs of this queue do not run"),
         }
-        self.sleep_until(Instant::now() + wait).await;
+        if alone {
+            self.sleep_until(Instant::now() + wait).await;
+        } else {
+            self.pause(wait);
+        }
     }
 
     /// How long to wait after one more failure.

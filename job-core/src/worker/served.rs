@@ -1,5 +1,9 @@
 //! One queue while it is served: everything its slots share.
 
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Release},
+};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -14,7 +18,7 @@ use super::rate::Rate;
 use super::report::Counters;
 use super::shutdown::Shutdown;
 use super::vain::{Survived, VainDeletes};
-use crate::backend::{Backend, Capabilities};
+use crate::backend::{Backend, Capabilities, MessageId};
 use crate::context::Shared;
 use crate::decide::Rules;
 use crate::pipeline::JobService;
@@ -33,6 +37,8 @@ pub(crate) struct Served {
     pub(crate) shared: Arc<Shared>,
     /// The stack, to clone; slots reuse their clones.
     pub(crate) stack: JobService,
+    /// Whether it has no layers of the user's: then one that is ready holds nothing.
+    pub(crate) stack_is_bare: bool,
     pub(crate) shutdown: Shutdown,
     pub(crate) counters: Arc<Counters>,
     pub(crate) leases: Arc<Leases>,
@@ -44,6 +50,9 @@ pub(crate) struct Served {
     pub(super) services: Mutex<Vec<JobService>>,
     pub(super) rate: Option<Arc<Rate>>,
     pub(super) pace: Mutex<Pace>,
+    /// Whether there ever was anything in `vain` or `survived`: nearly always not, and every
+    /// message asks.
+    pub(super) remembers: AtomicBool,
     pub(super) vain: Mutex<VainDeletes>,
     pub(super) survived: Mutex<Survived>,
 }
@@ -86,12 +95,25 @@ impl Served {
         lock(&self.pace)
     }
 
-    pub(super) fn vain(&self) -> MutexGuard<'_, VainDeletes> {
-        lock(&self.vain)
+    /// Messages that should be gone: their redelivery is deleted.
+    pub(super) fn remember_vain(&self, messages: impl IntoIterator<Item = MessageId>) {
+        self.remembers.store(true, Release);
+        let mut vain = lock(&self.vain);
+        messages.into_iter().for_each(|message| vain.remember(message));
     }
 
-    pub(super) fn survived(&self) -> MutexGuard<'_, Survived> {
-        lock(&self.survived)
+    pub(super) fn is_vain(&self, message: &MessageId) -> bool {
+        self.remembers.load(Acquire) && lock(&self.vain).contains(message)
+    }
+
+    /// A marked start that was not reported and did not end in a crash.
+    pub(super) fn remember_survived(&self, message: &MessageId, count: Option<u32>) {
+        self.remembers.store(true, Release);
+        lock(&self.survived).remember(message, count);
+    }
+
+    pub(super) fn take_survived(&self, message: &MessageId) -> Option<u32> {
+        if self.remembers.load(Acquire) { lock(&self.survived).take(message) } else { None }
     }
 
     pub(super) fn services(&self) -> MutexGuard<'_, Vec<JobService>> {

@@ -89,30 +89,29 @@ impl Served {
     }
 
     /// Deletes several finished messages in one request.
-    pub(super) async fn delete_group(&self, group: Vec<(Lease, MessageId)>) {
-        let (leases, messages): (Vec<_>, Vec<_>) = group.into_iter().unzip();
+    pub(super) async fn delete_group(&self, group: &mut Vec<(Lease, MessageId)>) {
+        let messages = group.iter().map(|(_, message)| message.clone()).collect();
         let mut undeleted = Undeleted { served: self, messages };
-        let mut deadlines = Vec::with_capacity(leases.len());
-        let mut receipts = Vec::with_capacity(leases.len());
-        for lease in leases {
+        let (mut held, busy) = self.leases.take_free(group.drain(..).map(|(lease, _)| lease));
+        for lease in busy {
             match lease.take().await {
-                Ok(Held { receipt, deadline }) => {
-                    deadlines.push(deadline);
-                    receipts.push(receipt);
-                }
+                Ok(it) => held.push(it),
                 Err(lost) => self.count_unsettled(&lost.into()),
             }
         }
-        let Some(first) = deadlines.iter().min() else {
+        let Some(deadline) = held.iter().map(|held| held.deadline).min() else {
             return;
         };
-        let until = at_least(*first);
-        let results = match timeout_at(until, self.settling.delete(&receipts)).await {
+        let receipts: Vec<_> = held.into_iter().map(|held| held.receipt).collect();
+        let results = match timeout_at(at_least(deadline), self.settling.delete(&receipts)).await {
             Ok(results) => results,
             Err(_) => receipts.iter().map(|_| Err(ErrorKind::Timeout.into())).collect(),
         };
+        if undeleted.messages.len() == results.len() && results.iter().all(Result::is_ok) {
+            return undeleted.messages.clear();
+        }
         let results = results.into_iter().chain(std::iter::repeat_with(|| Err(no_result())));
-        for ((deadline, receipt), result) in deadlines.into_iter().zip(receipts).zip(results) {
+        for (receipt, result) in receipts.into_iter().zip(results) {
             let message = receipt.message_id().clone();
             match result {
                 Ok(()) => undeleted.forget(&message),
@@ -159,7 +158,7 @@ impl Served {
             Ok(()) => Ok(()),
             // The answer to an earlier try was lost: most likely it had worked.
             Err(failed) if failed.is_lease_lost() && failed.uncertain => {
-                self.vain().remember(message.clone());
+                self.remember_vain([message.clone()]);
                 Ok(())
             }
             Err(failed) => Err(self.unsettled(failed, "deleting a finished job")),
@@ -326,8 +325,7 @@ impl Undeleted<'_> {
 impl Drop for Undeleted<'_> {
     fn drop(&mut self) {
         if !self.messages.is_empty() {
-            let mut vain = self.served.vain();
-            self.messages.drain(..).for_each(|message| vain.remember(message));
+            self.served.remember_vain(self.messages.drain(..));
         }
     }
 }

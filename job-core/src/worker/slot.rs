@@ -28,7 +28,7 @@ use crate::pipeline::{Call, Ready};
 use crate::{Args, ArgsError, BoxError, JobContext, JobId, Outcome, PoisonReason};
 
 /// How many finished messages are deleted in one request, where the backend takes several.
-const GROUP: usize = 8;
+const GROUP: usize = 16;
 
 /// How long a cancelled handler has to come to an end by itself before its future is dropped.
 pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(500);
@@ -135,7 +135,7 @@ impl Slot {
                 }
             };
             match turn {
-                Some(Turn::Run(item)) => self.process(item).await,
+                Some(Turn::Run(item)) => self.process(&served, item).await,
                 Some(Turn::Lead(lead)) => served.lead(lead).await,
                 None => break,
             }
@@ -143,7 +143,7 @@ impl Slot {
             consume_budget().await;
         }
         while let Some(item) = served.feed.next() {
-            self.process(item).await;
+            self.process(&served, item).await;
         }
         self.flush().await;
     }
@@ -151,12 +151,11 @@ impl Slot {
     /// Deletes what is finished.
     async fn flush(&mut self) {
         if !self.finished.is_empty() {
-            self.served.delete_group(std::mem::take(&mut self.finished)).await;
+            self.served.delete_group(&mut self.finished).await;
         }
     }
 
-    async fn process(&mut self, item: Item) {
-        let served = Arc::clone(&self.served);
+    async fn process(&mut self, served: &Served, item: Item) {
         let Item { message, lease, server_now, received_at, reservation } = item;
         let message = served.without_survived_mark(message);
         let seen = Seen {
@@ -166,13 +165,13 @@ impl Slot {
             inserted_at: message.inserted_at,
             now: server_now,
         };
-        if served.vain().contains(&message.message_id) {
+        if served.is_vain(&message.message_id) {
             debug!(queue = %seen.queue, message_id = %seen.message_id, "deleting a finished job that came again");
             self.finish(lease, &message).await;
             return;
         }
         let Reservation { ready, permit, ticket } = reservation;
-        let (served, message) = (&*served, &message);
+        let message = &message;
         let run = Run { slot: self, served, message, seen, received_at, lease, ticket };
         match &served.plan.raw {
             Some(job) => run.raw(job, ready).await,
@@ -191,9 +190,17 @@ impl Slot {
 }
 
 impl Served {
+    /// The start that was marked in this delivery is over, and nothing can be written to say so.
+    fn has_survived(&self, seen: Seen<'_>) {
+        self.remember_survived(seen.message_id, seen.count);
+        if let Some(home) = &self.home {
+            home.survived(seen.queue, seen.message_id, seen.count);
+        }
+    }
+
     /// The message without the mark of a start that is known not to have ended in a crash.
     fn without_survived_mark(&self, mut message: Message) -> Message {
-        let survived = self.survived().take(&message.message_id);
+        let survived = self.take_survived(&message.message_id);
         let unmarked = survived.and_then(|count| {
             let mut envelope = Envelope::decode(&message.body).ok()?;
             envelope.history.started.take_if(|mark| mark.count == count)?;
@@ -244,7 +251,7 @@ impl Run<'_> {
                 Ok(lease) => self.lease = lease,
                 Err(unsettled) => {
                     // It may have been written all the same, but nothing starts.
-                    served.survived().remember(seen.message_id, seen.count);
+                    served.has_survived(seen);
                     return served.count_unsettled(&unsettled);
                 }
             }
@@ -276,7 +283,7 @@ impl Run<'_> {
         let settlement = match &ran {
             Ran::LeaseLost => {
                 if marked {
-                    served.survived().remember(seen.message_id, seen.count);
+                    served.has_survived(seen);
                 }
                 return self.forget().await;
             }
@@ -301,7 +308,7 @@ impl Run<'_> {
         if let Err(Unsettled::Failed) = self.settle(settlement).await
             && marked
         {
-            served.survived().remember(seen.message_id, seen.count);
+            served.has_survived(seen);
         }
     }
 
@@ -365,7 +372,7 @@ impl Run<'_> {
         };
         let now = Instant::now();
         let timeout = start.job.timeout;
-        if self.lease.begin(now + timeout + self.served.grace).is_err() {
+        if self.lease.begin(now, now + timeout + self.served.grace).is_err() {
             return Ran::LeaseLost;
         }
         #[cfg(feature = "sabotage")]
@@ -474,6 +481,7 @@ impl Run<'_> {
                     count: message.count,
                     inserted_at: message.inserted_at,
                     server_now,
+                    survived: None,
                     body: message.body.clone(),
                 });
             }

@@ -2,6 +2,7 @@
 //! finished but their delete failed; and which start did not end in a crash.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::Hash;
 
 use crate::backend::MessageId;
 
@@ -36,15 +37,21 @@ impl VainDeletes {
 
 /// Remembers the starts of this worker that were marked in their messages and did not end in a
 /// crash, although nothing could be written to say so. Bounded, too.
-#[derive(Debug, Default)]
-pub(crate) struct Survived {
-    counts: HashMap<MessageId, u32>,
-    order: VecDeque<MessageId>,
+#[derive(Debug)]
+pub(crate) struct Survived<K = MessageId> {
+    counts: HashMap<K, u32>,
+    order: VecDeque<K>,
 }
 
-impl Survived {
+impl<K> Default for Survived<K> {
+    fn default() -> Self {
+        Self { counts: HashMap::new(), order: VecDeque::new() }
+    }
+}
+
+impl<K: Clone + Eq + Hash> Survived<K> {
     /// The start in the delivery of that count was survived.
-    pub(crate) fn remember(&mut self, message: &MessageId, count: Option<u32>) {
+    pub(crate) fn remember(&mut self, message: &K, count: Option<u32>) {
         self.order.retain(|known| known != message);
         self.counts.insert(message.clone(), count.unwrap_or(0));
         self.order.push_back(message.clone());
@@ -56,7 +63,7 @@ impl Survived {
     }
 
     /// The delivery whose start was survived, if that is known. It is forgotten then.
-    pub(crate) fn take(&mut self, message: &MessageId) -> Option<u32> {
+    pub(crate) fn take(&mut self, message: &K) -> Option<u32> {
         if self.counts.is_empty() { None } else { self.counts.remove(message) }
     }
 }
@@ -78,7 +85,7 @@ mod tests {
     }
     #[test]
     fn a_survived_start_is_remembered_once() {
-        let mut survived = Survived::default();
+        let mut survived = Survived::<MessageId>::default();
         assert_eq!(survived.take(&1.into()), None);
         survived.remember(&1.into(), Some(7));
         survived.remember(&2.into(), None);

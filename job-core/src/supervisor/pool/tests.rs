@@ -1,4 +1,4 @@
-//! The process for suspects, in a pool whose processes are made up.
+//! A pool whose processes are made up.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -12,7 +12,7 @@ use super::super::wire::line;
 use super::*;
 use crate::QueueName;
 use crate::backend::{MessageId, Receipt, Token};
-use crate::worker::{Handed, Held};
+use crate::worker::{Counters, Handed, Held};
 
 /// What a process is told.
 struct Ears(UnboundedReceiver<Order>);
@@ -56,7 +56,9 @@ fn join(pool: &mut Pool, place: usize) -> (Id, Ears) {
         started: Instant::now(),
         serving: true,
         ending: false,
+        remind_at: None,
         grace: None,
+        too_large: false,
         jobs: Report::default(),
         ended: None,
     };
@@ -88,6 +90,7 @@ fn suspect() -> Suspect {
         count: Some(3),
         inserted_at: UNIX_EPOCH,
         server_now: UNIX_EPOCH,
+        survived: None,
         body: "".into(),
     })
 }
@@ -95,6 +98,27 @@ fn suspect() -> Suspect {
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 const RETIRE: &str = r#""retire""#;
+
+#[tokio::test(start_paused = true)]
+async fn what_a_process_for_suspects_knew_the_next_one_is_told() {
+    let (mut pool, giver, mut ears) = pool();
+    let (apart, mut their_ears) = join(&mut pool, 1);
+    let mut hand_over = |pool: &mut Pool, claim| {
+        says(pool, giver, Up::Claim { claim });
+        assert_eq!(ears.heard(), answer(claim, true));
+        says(pool, giver, Up::HandOver { claim, suspect: suspect() });
+        their_ears.heard()
+    };
+    let told = hand_over(&mut pool, 1);
+    assert!(told[0].contains(r#""survived":null"#), "{told:?}");
+    says(&mut pool, apart, Up::Survived { message: "mail/7".into(), count: 3 });
+    says(&mut pool, apart, Up::Done { claim: 1 });
+    let told = hand_over(&mut pool, 2);
+    assert!(told[0].contains(r#""survived":3"#), "{told:?}");
+    says(&mut pool, apart, Up::Done { claim: 2 });
+    let told = hand_over(&mut pool, 3);
+    assert!(told[0].contains(r#""survived":null"#), "once is enough: {told:?}");
+}
 
 #[tokio::test(start_paused = true)]
 async fn the_process_for_suspects_ends_when_it_has_had_nothing_to_do_for_a_while() {
@@ -216,4 +240,148 @@ async fn the_process_for_suspects_is_replaced_between_two_of_them() {
     assert_eq!(their_ears.heard(), [RETIRE]);
     pool.on(apart, Event::OverMemory(1));
     assert_eq!(pool.report.recycled_for_memory, 1);
+}
+
+/// A process that was started says that it did so much.
+fn works(pool: &mut Pool, id: Id, started: u64, completed: u64) {
+    let counters = Counters::default();
+    counters.started.add(started);
+    counters.completed.add(completed);
+    says(pool, id, Up::Alive(counters.report()));
+}
+
+fn dies_at_its_start(pool: &mut Pool, id: Id) {
+    pool.members.get_mut(&id).unwrap().serving = false;
+    dies(pool, id);
+}
+
+/// After how many seconds it is started again.
+fn pause(pool: &mut Pool) -> Option<u64> {
+    Some((pool.places[0].start_at.take()? - Instant::now()).as_secs())
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_has_served_is_started_again_however_often_it_dies() {
+    let (mut pool, mut id, _) = pool();
+    for expected in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+        dies(&mut pool, id);
+        assert_eq!(pause(&mut pool), Some(expected));
+        (id, _) = join(&mut pool, 0);
+    }
+    // It did something, so there is no reason to wait for long.
+    works(&mut pool, id, 1, 1);
+    dies(&mut pool, id);
+    assert_eq!(pause(&mut pool), Some(1));
+    // The limit is 3, and each time that one serves it begins anew.
+    for serves in [false, false, true, false, false] {
+        (id, _) = join(&mut pool, 0);
+        if serves {
+            dies(&mut pool, id)
+        } else {
+            dies_at_its_start(&mut pool, id)
+        }
+        assert!(pause(&mut pool).is_some() && !pool.handle.stop.is_cancelled());
+    }
+    (id, _) = join(&mut pool, 0);
+    dies_at_its_start(&mut pool, id);
+    assert_eq!((pause(&mut pool), pool.handle.stop.is_cancelled()), (None, true));
+    assert_eq!(pool.failure.unwrap().deaths, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_good_life_is_no_part_of_a_crash_loop() {
+    let (mut pool, id, _) = pool();
+    pool.settings.restarts.limit = 1;
+    works(&mut pool, id, 1, 1);
+    dies(&mut pool, id);
+    assert_eq!((pause(&mut pool), pool.handle.stop.is_cancelled()), (Some(1), false));
+    let (id, _) = join(&mut pool, 0);
+    dies_at_its_start(&mut pool, id);
+    assert_eq!((pause(&mut pool), pool.handle.stop.is_cancelled()), (None, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_whose_successor_cannot_be_started_goes_on() {
+    let (mut pool, id, mut ears) = pool();
+    for _ in 0..10 {
+        works(&mut pool, id, 100, 100);
+        assert_eq!(pool.places[0].keep_until, Some(Instant::now() + MINUTE));
+        advance(MINUTE - SECOND).await;
+        // Nobody tries before then.
+        let keep_until = pool.places[0].keep_until;
+        works(&mut pool, id, 100, 100);
+        assert_eq!((pool.places[0].keep_until, pool.wake_at()), (keep_until, None));
+        advance(SECOND).await;
+    }
+    assert_eq!((pool.places[0].current, pool.places[0].past.deaths), (Some(id), 0));
+    assert_eq!((ears.heard(), pool.report.recycled_for_jobs), (vec![], 0));
+    assert!(!pool.handle.stop.is_cancelled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_process_that_is_too_large_soon_after_its_start_is_kept_for_a_while() {
+    let (mut pool, id, _) = pool();
+    // It can be started, and ends with its stdin.
+    pool.program = Program::at("/bin/sh");
+    pool.on(id, Event::OverMemory(1));
+    assert_eq!((pool.places[0].successor, pool.report.recycled_for_memory), (None, 0));
+    assert_eq!(pool.places[0].keep_until, Some(Instant::now() + MINUTE));
+    advance(MINUTE - SECOND).await;
+    pool.on(id, Event::OverMemory(1));
+    assert_eq!((pool.places[0].successor, pool.report.recycled_for_memory), (None, 0));
+    advance(SECOND).await;
+    pool.on(id, Event::OverMemory(1));
+    assert!(pool.places[0].successor.is_some());
+    assert_eq!(pool.report.recycled_for_memory, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_retired_is_shown_until_it_is_gone() {
+    let (mut pool, before, _) = pool();
+    pool.members.get_mut(&before).unwrap().pid = Some(11);
+    works(&mut pool, before, 2, 1);
+    let (after, _) = join(&mut pool, 0);
+    pool.members.get_mut(&after).unwrap().pid = Some(12);
+    works(&mut pool, after, 1, 1);
+    pool.places[0].current = Some(before);
+    pool.places[0].successor = Some(after);
+    let shown = |pool: &Pool| {
+        pool.publish();
+        let shown = |it: ProcessStatus| {
+            (it.process, it.state, it.pid.unwrap(), it.jobs.started(), it.jobs.completed())
+        };
+        pool.handle.processes().into_iter().map(shown).collect::<Vec<_>>()
+    };
+    let one = || "1".to_owned();
+    assert_eq!(shown(&pool), [(one(), ProcessState::Recycling, 11, 3, 2)]);
+    says(&mut pool, after, Up::Serving { grace_millis: 1 });
+    assert_eq!(
+        shown(&pool),
+        [(one(), ProcessState::Running, 12, 3, 2), (one(), ProcessState::Draining, 11, 0, 0)]
+    );
+    // Now and then somebody is told.
+    for _ in 0..3 {
+        assert_eq!(pool.wake_at(), Some(Instant::now() + 10 * MINUTE));
+        advance(10 * MINUTE).await;
+        pool.on_time();
+    }
+    ends(&mut pool, before);
+    assert_eq!(pool.wake_at(), None);
+    assert_eq!(shown(&pool), [(one(), ProcessState::Running, 12, 3, 2)]);
+}
+
+#[tokio::test]
+async fn the_first_signal_leaves_the_grace_time_whoever_has_stopped_it() {
+    for stopped in [false, true] {
+        let (mut pool, ..) = pool();
+        if stopped {
+            pool.handle.shutdown();
+            pool.stop();
+        }
+        pool.signal();
+        let SupervisorHandle { stop, now, .. } = pool.handle.clone();
+        assert!(stop.is_cancelled() && !now.is_cancelled());
+        pool.signal();
+        assert!(now.is_cancelled());
+    }
 }

@@ -121,6 +121,26 @@ impl Leases {
         receipts.into_iter().map(enter).collect()
     }
 
+    /// Takes the receipts of those leases of this book that no renewal is in flight for, all at
+    /// once; gives the other leases back.
+    pub(crate) fn take_free(
+        &self,
+        leases: impl ExactSizeIterator<Item = Lease>,
+    ) -> (Vec<Held>, Vec<Lease>) {
+        let (mut held, mut busy) = (Vec::with_capacity(leases.len()), Vec::new());
+        let mut book = self.book();
+        for mut lease in leases {
+            match book.entries[lease.index].state {
+                State::Held | State::Ending => {
+                    lease.taken = true;
+                    held.push(book.remove(lease.index));
+                }
+                State::Renewing | State::Lost => busy.push(lease),
+            }
+        }
+        (held, busy)
+    }
+
     /// How many leases are held.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
@@ -138,11 +158,11 @@ impl Leases {
 }
 
 impl Lease {
-    /// A handler is about to run until `give_up_at` at the latest.
-    pub(crate) fn begin(&self, give_up_at: Instant) -> Result<(), LeaseLost> {
+    /// A handler is about to run, from `now` until `give_up_at` at the latest.
+    pub(crate) fn begin(&self, now: Instant, give_up_at: Instant) -> Result<(), LeaseLost> {
         let mut book = self.leases.book();
         let entry = &mut book.entries[self.index];
-        if entry.state == State::Lost || entry.deadline <= Instant::now() {
+        if entry.state == State::Lost || entry.deadline <= now {
             return Err(LeaseLost);
         }
         entry.give_up_at = Some(give_up_at);

@@ -74,7 +74,7 @@ async fn a_handler_that_had_its_time_is_not_renewed_and_loses_its_lease_at_the_e
     let leases = Arc::new(Leases::new(LEASE));
     let now = Instant::now();
     let lease = leases.enter([receipt(1)], now).remove(0);
-    lease.begin(now + LEASE / 4).unwrap();
+    lease.begin(now, now + LEASE / 4).unwrap();
     assert!(leases.book().due(now + LEASE / 3, Duration::ZERO, 9).is_empty());
     // Before somebody else can have it.
     let end = now + LEASE - leases.book().margin;
@@ -91,7 +91,7 @@ async fn a_lease_that_ran_out_in_the_buffer_is_not_begun() {
     let now = Instant::now();
     let lease = leases.enter([receipt(1)], now).remove(0);
     tokio::time::advance(LEASE).await;
-    assert_eq!(lease.begin(now + 2 * LEASE), Err(LeaseLost));
+    assert_eq!(lease.begin(Instant::now(), now + 2 * LEASE), Err(LeaseLost));
 }
 
 #[tokio::test(start_paused = true)]

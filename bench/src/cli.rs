@@ -1,0 +1,90 @@
+//! What it is told to do.
+
+use anyhow::{Context, bail, ensure};
+use bench::round::Effort;
+
+pub(crate) const USAGE: &str = "\
+usage: bench memory|azure|all [--rounds N] [--quick] [--json] [--save]
+       bench instructions [--record]
+
+  memory        queues in memory, beside apalis, tokio with serde_json, and a bare channel
+  azure         Azure Queue Storage, imitated with 0, 2 and 10 ms latency, beside the bare SDK
+  all           all of these
+  instructions  instructions a job, by callgrind, beside those recorded; --record keeps them
+  work CASE N   runs N jobs of a case of those once, for a profiler to look at
+  --rounds N    how often each contender has its turn; 7 by default
+  --quick       tiny counts and one round: only to see that it runs
+  --json        prints JSON, with every sample, in place of tables
+  --save        writes RESULTS.md and charts/ too";
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Memory,
+    Azure,
+}
+
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) effort: Effort,
+    pub(crate) json: bool,
+    pub(crate) save: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum Command {
+    Run(Options),
+    Instructions {
+        effort: Effort,
+        record: bool,
+    },
+    /// What profilers look at.
+    Work {
+        case: String,
+        jobs: u64,
+        one_thread: bool,
+    },
+    Help,
+}
+
+pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Command> {
+    let mut parts = Vec::new();
+    let (mut rounds, mut quick, mut json, mut save) = (7, false, false, false);
+    let (mut instructions, mut record) = (false, false);
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        match &*arg {
+            "memory" => parts.push(Part::Memory),
+            "azure" => parts.push(Part::Azure),
+            "all" => parts.extend([Part::Memory, Part::Azure]),
+            "--rounds" => {
+                let value = args.next().context("--rounds needs a number")?;
+                rounds = value.parse().context("--rounds needs a number")?;
+                ensure!(rounds > 0, "--rounds 0 measures nothing");
+            }
+            "instructions" => instructions = true,
+            "--record" => record = true,
+            "work" => {
+                let case = args.next().context("work needs a case")?;
+                let jobs = args.next().context("work needs a number of jobs")?.parse()?;
+                let one_thread = args.any(|arg| arg == "--one-thread");
+                return Ok(Command::Work { case, jobs, one_thread });
+            }
+            "--quick" => quick = true,
+            "--json" => json = true,
+            "--save" => save = true,
+            "--help" | "-h" => return Ok(Command::Help),
+            other => bail!("{other} is not known\n\n{USAGE}"),
+        }
+    }
+    let effort =
+        Effort { rounds: if quick { 1 } else { rounds }, warm_up: usize::from(!quick), quick };
+    if instructions {
+        return Ok(Command::Instructions { effort, record });
+    }
+    if parts.is_empty() {
+        return Ok(Command::Help);
+    }
+    Ok(Command::Run(Options { parts, effort, json, save }))
+}

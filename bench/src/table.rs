@@ -1,0 +1,175 @@
+//! Figures as tables, for a terminal and for a file alike.
+
+use std::fmt::Write as _;
+
+use crate::figure::{Figure, Report, Unit};
+
+/// Whose ratios to the others are shown.
+pub const OURS: &str = "this framework";
+
+/// The figures of one measure as a table in Markdown.
+pub fn of_measure(figures: &[&Figure]) -> String {
+    let Some(first) = figures.first() else { return String::new() };
+    let with_cpu = figures.iter().any(|figure| !figure.cpu.is_empty());
+    let mut head = vec!["".to_owned(), "at a time".to_owned()];
+    head.extend([first.unit.label(), "least", "most"].map(str::to_owned));
+    if with_cpu {
+        head.push("CPU µs a job".to_owned());
+    }
+    head.push("ours : it".to_owned());
+    let mut rows = vec![head];
+    for figure in figures {
+        let (least, most) = figure.range();
+        let mut row = vec![
+            figure.contender.clone(),
+            figure.concurrency.map_or_else(String::new, |at_a_time| at_a_time.to_string()),
+        ];
+        row.extend([figure.median(), least, most].map(|value| number(value, figure.unit)));
+        if with_cpu {
+            row.push(figure.median_cpu().map_or_else(String::new, |cpu| format!("{cpu:.2}")));
+        }
+        row.push(ratio(figures, figure).map_or_else(String::new, |ratio| format!("{ratio:.2}")));
+        rows.push(row);
+    }
+    lay_out(&rows)
+}
+
+/// Ours over a peer's: at the same concurrency, or at our best where it has none.
+fn ratio(figures: &[&Figure], peer: &Figure) -> Option<f64> {
+    if peer.contender == OURS {
+        return None;
+    }
+    let ours = figures.iter().filter(|figure| figure.contender == OURS);
+    let ours = ours
+        .filter(|figure| peer.concurrency.is_none_or(|_| figure.concurrency == peer.concurrency));
+    let medians = ours.map(|figure| figure.median());
+    let best = medians.reduce(if peer.unit.more_is_better() { f64::max } else { f64::min })?;
+    Some(best / peer.median())
+}
+
+/// Each contender's best median, and ours over it.
+pub fn bests(figures: &[&Figure]) -> Vec<(String, f64, Option<f64>)> {
+    let mut bests: Vec<(String, f64, Unit)> = Vec::new();
+    for figure in figures {
+        let median = figure.median();
+        match bests.iter_mut().find(|(contender, ..)| *contender == figure.contender) {
+            None => bests.push((figure.contender.clone(), median, figure.unit)),
+            Some((_, best, unit)) if unit.more_is_better() => *best = best.max(median),
+            Some((_, best, _)) => *best = best.min(median),
+        }
+    }
+    let ours = bests.iter().find(|(contender, ..)| contender == OURS).map(|(_, best, _)| *best);
+    let with_ratio = bests.into_iter().map(|(contender, best, _)| {
+        let ratio = ours.filter(|_| contender != OURS).map(|ours| ours / best);
+        (contender, best, ratio)
+    });
+    with_ratio.collect()
+}
+
+/// All tables of a run.
+pub fn of_report(report: &Report) -> String {
+    let mut text = String::new();
+    for (part, measure) in report.measures() {
+        let figures = report.of(part, measure);
+        let _ = writeln!(text, "### {part}: {measure}\n\n{}", of_measure(&figures));
+        let ratios: Vec<_> = bests(&figures)
+            .into_iter()
+            .filter_map(|(contender, _, ratio)| Some(format!("{contender} {:.2}", ratio?)))
+            .collect();
+        if !ratios.is_empty() && figures.iter().any(|figure| figure.concurrency.is_some()) {
+            let _ = writeln!(text, "Our best over theirs: {}.\n", ratios.join(", "));
+        }
+    }
+    for left_out in &report.left_out {
+        let _ = writeln!(text, "Left out: {left_out}.");
+    }
+    text
+}
+
+fn number(value: f64, unit: Unit) -> String {
+    match unit {
+        Unit::JobsPerSecond | Unit::Bytes => grouped(value),
+        Unit::Microseconds => format!("{value:.1}"),
+        Unit::Count if value >= 100.0 => grouped(value),
+        Unit::Count => format!("{value:.2}"),
+    }
+}
+
+/// `1234567` as `1,234,567`.
+pub fn grouped(value: f64) -> String {
+    let digits = format!("{:.0}", value.abs());
+    let mut text = String::from(if value < 0.0 { "-" } else { "" });
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Columns as wide as their widest cell; the first to the left, the others to the right.
+fn lay_out(rows: &[Vec<String>]) -> String {
+    let columns = rows.first().map_or(0, Vec::len);
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0).max(2)).collect();
+    let mut text = String::new();
+    for (index, row) in rows.iter().enumerate() {
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let _ = match column {
+                0 => write!(text, "| {cell:<width$} "),
+                _ => write!(text, "| {cell:>width$} "),
+            };
+        }
+        text.push_str("|\n");
+        if index == 0 {
+            for (column, width) in widths.iter().enumerate() {
+                let end = if column == 0 { '-' } else { ':' };
+                let _ = write!(text, "|{}{end}", "-".repeat(width + 1));
+            }
+            text.push_str("|\n");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figure(contender: &str, concurrency: Option<usize>, value: f64) -> Figure {
+        Figure {
+            part: "memory".to_owned(),
+            measure: "drain".to_owned(),
+            contender: contender.to_owned(),
+            concurrency,
+            unit: Unit::JobsPerSecond,
+            samples: vec![value],
+            cpu: vec![1.0],
+        }
+    }
+
+    #[test]
+    fn ratios_are_at_the_same_concurrency_or_at_our_best() {
+        let figures = [
+            figure(OURS, Some(1), 1000.0),
+            figure(OURS, Some(16), 3000.0),
+            figure("a", Some(1), 500.0),
+            figure("b", None, 1500.0),
+        ];
+        let figures: Vec<_> = figures.iter().collect();
+        assert_eq!(ratio(&figures, figures[2]), Some(2.0));
+        assert_eq!(ratio(&figures, figures[3]), Some(2.0));
+        assert_eq!(ratio(&figures, figures[0]), None);
+        assert_eq!(bests(&figures)[1], ("a".to_owned(), 500.0, Some(6.0)));
+        let table = of_measure(&figures);
+        assert!(table.contains("| this framework |        16 |  3,000 |"), "{table}");
+    }
+
+    #[test]
+    fn large_numbers_are_grouped() {
+        for (value, text) in [(0.0, "0"), (999.4, "999"), (1000.0, "1,000"), (1e7, "10,000,000")] {
+            assert_eq!(grouped(value), text);
+        }
+    }
+}
