@@ -109,8 +109,9 @@ pub(super) struct Message {
     pub(super) suspected: u32,
     /// Whether the last of these may have been the harness's doing.
     framed: bool,
-    /// Or that of a request that was struck, if this process is not there to say so.
-    witness: Option<u32>,
+    /// Or that of a request that was struck, after a delivery of that time. Its process knows, and
+    /// tells its supervisor.
+    witnessed: Option<Micros>,
     /// It may have been given back with the mark of a start, for somebody else to judge: on the
     /// wire that looks like a renewal.
     waits: bool,
@@ -253,6 +254,8 @@ pub(super) struct Story {
     pub(super) drained: Option<Micros>,
     pub(super) longest_put_off: Micros,
     pub(super) leaks: Vec<String>,
+    /// When a supervisor was asked to end or killed, for another one to follow.
+    successions: Vec<Micros>,
     /// What supervisors did wrong.
     pub(super) supervisors: Vec<String>,
     /// Messages at the end that are no jobs.
@@ -280,6 +283,7 @@ impl Story {
             drained: None,
             longest_put_off: 0,
             leaks: Vec::new(),
+            successions: Vec::new(),
             supervisors: Vec::new(),
             strangers: 0,
             faults: BTreeMap::new(),
@@ -374,6 +378,7 @@ impl Story {
                 job.poison.push((*reason, intact));
             }
             Event::Leaked { secret, file } => self.leaks.push(format!("{secret} in {file}")),
+            Event::Succession => self.successions.push(at),
             Event::Supervisor { why } => self.supervisors.push(why.clone()),
             Event::Spawned { worker, process, .. } => {
                 self.processes.entry(*worker).or_default().for_suspects = process == SUSPECTS;
@@ -449,7 +454,7 @@ impl Story {
                             message.suspected += 1;
                             message.framed =
                                 holder.is_none_or(|(it, process)| process.is_framed(it.at, kind));
-                            message.witness = holder.map(|(it, _)| it.worker).filter(|_| struck);
+                            message.witnessed = before.map(|it| it.at).filter(|_| struck);
                         }
                     }
                     message.last = Last::Held;
@@ -513,11 +518,12 @@ impl Story {
 
     /// Whether the last start of it that was open may have been so for another reason than its own.
     pub(super) fn is_framed(&self, message: &Message) -> bool {
-        let ended = |worker: u32| {
-            let exited = self.processes.get(&worker).and_then(|process| process.exited);
-            exited.zip(message.fenced).is_some_and(|(exited, fenced)| exited < fenced)
+        // What a supervisor was told ends with it.
+        let forgotten = |from| {
+            let until = message.fenced.unwrap_or(Micros::MAX);
+            self.successions.iter().any(|at| (from..until).contains(at))
         };
-        message.framed || message.witness.is_some_and(ended)
+        message.framed || message.witnessed.is_some_and(forgotten)
     }
 
     /// For each job that a kill took from its worker: how long until it was delivered again.

@@ -706,15 +706,10 @@ fn a_suspect_runs_where_it_was_handed_over_to() {
 
 /// It dies there, in whatever way, and is condemned.
 fn condemned(kind: Kind, death: impl FnOnce(&mut Tale)) -> Vec<u8> {
-    condemned_before(kind, 24_100, death)
-}
-
-/// The process ends only then.
-fn condemned_before(kind: Kind, end: u64, death: impl FnOnce(&mut Tale)) -> Vec<u8> {
     let mut tale = handed_over(kind);
     tale.start(24_020, ALONE);
     death(&mut tale);
-    tale.died(end, ALONE);
+    tale.died(24_100, ALONE);
     tale.receive(29_100, FIRST, 5).update(29_101, FIRST, 5_000, Mark::Fenced);
     tale.copy(29_102, FIRST).delete(29_103, FIRST).poisoned(Reason::Crashed);
     tale.broken()
@@ -739,8 +734,12 @@ fn who_dies_alone_is_condemned_for_it() {
             (wire.status, wire.answered, wire.fault) = (None, false, Some("black hole".into()));
         });
     };
-    assert_eq!(condemned_before(Kind::Slow, 40_000, struck), [0], "its process knows better");
-    assert_eq!(condemned(Kind::Slow, struck), NONE, "nobody is left who knows");
+    assert_eq!(condemned(Kind::Slow, struck), [0], "its process knew better, and told");
+    let by_a_deploy = |tale: &mut Tale| {
+        struck(tale);
+        tale.tell(24_060, 1, Event::Succession);
+    };
+    assert_eq!(condemned(Kind::Slow, by_a_deploy), NONE, "nobody is left who knows");
 }
 
 #[test]
