@@ -569,13 +569,16 @@ impl Job {
         handed_over: bool,
         before: Micros,
     ) -> Option<(String, u32)> {
+        // Which of two messages it is of, nobody can tell: it may be the one that is settled.
+        let twins = self.messages.len() > 1;
         let latest = self
             .messages
             .iter_mut()
             .flat_map(|(id, message)| message.deliveries.iter_mut().map(move |it| (id, it)))
             .filter(|(_, it)| it.worker == worker || handed_over)
-            .filter(|(_, it)| it.answered && !it.run && it.settled.is_none() && it.at <= before)
-            .max_by_key(|(_, it)| it.at);
+            .filter(|(_, it)| it.answered && !it.run && it.at <= before)
+            .filter(|(_, it)| twins || it.settled.is_none())
+            .max_by_key(|(_, it)| (it.settled.is_none(), it.at));
         let (id, delivery) = latest?;
         delivery.run = true;
         delivery.worker = worker;

@@ -332,6 +332,28 @@ fn breaks_3_a_start_of_what_was_given_back() {
 }
 
 #[test]
+fn a_job_that_was_sent_twice_runs_twice() {
+    let other = |wire: &mut Wire| wire.messages[0].id = Some("n".into());
+    let mut tale = Tale::new();
+    tale.wire(90, 0, Op::Send, |wire| {
+        other(wire);
+        wire.answered = false;
+    });
+    tale.enqueue(100, Kind::Ok).receive(200, FIRST, 1).wire(200, FIRST, Op::Receive, |wire| {
+        other(wire);
+        wire.messages[0].count = Some(1);
+    });
+    let run = tale.start(201, FIRST);
+    tale.finish(202, FIRST, run, End::Done).delete(203, FIRST);
+    let run = tale.start(204, FIRST);
+    tale.finish(205, FIRST, run, End::Done).wire(206, FIRST, Op::Delete, |wire| {
+        other(wire);
+        wire.messages[0].body = None;
+    });
+    assert_eq!(tale.broken(), NONE);
+}
+
+#[test]
 fn breaks_3_a_death_for_each_wait_of_a_suspect() {
     let waiting = |deaths| {
         let mut tale = Tale::new();
