@@ -280,6 +280,7 @@ impl Shared {
 
     /// Their supervisor ends, and so are they to.
     fn all_leave(&self) {
+        self.history.write(Event::Succession);
         for (worker, process) in &mut *self.processes() {
             process.leaving = true;
             self.history.write(Event::Signal { worker: *worker, signal: Signal::Term });

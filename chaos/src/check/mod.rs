@@ -404,7 +404,7 @@ impl Court<'_> {
         let (completed, discarded) = (job.count(End::Done) > 0, job.count(End::Discarded) > 0);
         // A job that was there when others killed its worker, again and again. Where suspects run
         // alone, that cannot be, unless the harness did it.
-        let framed = job.messages.values().any(|message| message.framed);
+        let framed = job.messages.values().any(|message| self.story.is_framed(message));
         let exclusive = self.story.rules.suspects_alone && !framed;
         let went_down = reasons.contains(&Reason::Crashed);
         let others = |own: Option<Reason>| {
