@@ -405,7 +405,10 @@ impl Court<'_> {
         // A job that was there when others killed its worker, again and again. Where suspects run
         // alone, that cannot be, unless the harness did it.
         let framed = job.messages.values().any(|message| self.story.is_framed(message));
-        let exclusive = self.story.rules.suspects_alone && !framed;
+        // A start that ends with its process is an attempt, and may be the last.
+        let tried = job.count(End::Failed) + job.sum(|message| message.suspected);
+        let exhausted = tried >= kind.max_attempts();
+        let exclusive = self.story.rules.suspects_alone && !framed && !exhausted;
         let went_down = reasons.contains(&Reason::Crashed);
         let others = |own: Option<Reason>| {
             let fits =
