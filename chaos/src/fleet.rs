@@ -181,6 +181,11 @@ impl Fleet {
 
     async fn end(&self, supervisor: Option<Child>) -> anyhow::Result<()> {
         let Some(mut supervisor) = supervisor else { return Ok(()) };
+        // One that was just started does not listen yet: a signal would be its plain end.
+        let give_up = Instant::now() + PATIENCE;
+        while self.up().is_empty() && Instant::now() < give_up {
+            sleep(Duration::from_millis(20)).await;
+        }
         self.shared.all_leave();
         if let Some(pid) = supervisor.id() {
             kill(pid, rustix::process::Signal::TERM);
@@ -280,6 +285,7 @@ impl Shared {
 
     /// Their supervisor ends, and so are they to.
     fn all_leave(&self) {
+        self.history.write(Event::Succession);
         for (worker, process) in &mut *self.processes() {
             process.leaving = true;
             self.history.write(Event::Signal { worker: *worker, signal: Signal::Term });

@@ -67,6 +67,8 @@ pub(crate) enum Event {
     Signal { worker: u32, signal: Signal },
     /// It is gone.
     Exited { worker: u32 },
+    /// A supervisor is asked to end or killed, and all its processes are to end.
+    Succession,
     /// A supervisor did not end as it should have.
     Supervisor { why: String },
     /// No more faults from here on.

@@ -404,8 +404,11 @@ impl Court<'_> {
         let (completed, discarded) = (job.count(End::Done) > 0, job.count(End::Discarded) > 0);
         // A job that was there when others killed its worker, again and again. Where suspects run
         // alone, that cannot be, unless the harness did it.
-        let framed = job.messages.values().any(|message| message.framed);
-        let exclusive = self.story.rules.suspects_alone && !framed;
+        let framed = job.messages.values().any(|message| self.story.is_framed(message));
+        // A start that ends with its process is an attempt, and may be the last.
+        let tried = job.count(End::Failed) + job.sum(|message| message.suspected);
+        let exhausted = tried >= kind.max_attempts();
+        let exclusive = self.story.rules.suspects_alone && !framed && !exhausted;
         let went_down = reasons.contains(&Reason::Crashed);
         let others = |own: Option<Reason>| {
             let fits =

@@ -108,7 +108,13 @@ pub(super) struct Message {
     /// How many of those found a start announced.
     pub(super) suspected: u32,
     /// Whether the last of these may have been the harness's doing.
-    pub(super) framed: bool,
+    framed: bool,
+    /// Or that of a request that was struck, after a delivery of that time. Its process knows, and
+    /// tells its supervisor.
+    witnessed: Option<Micros>,
+    /// It may have been given back with the mark of a start, for somebody else to judge: on the
+    /// wire that looks like a renewal.
+    waits: bool,
     pub(super) deliveries: Vec<Delivery>,
     /// It was put off for longer than there is a reason for.
     pub(super) too_long: bool,
@@ -248,6 +254,8 @@ pub(super) struct Story {
     pub(super) drained: Option<Micros>,
     pub(super) longest_put_off: Micros,
     pub(super) leaks: Vec<String>,
+    /// When a supervisor was asked to end or killed, for another one to follow.
+    successions: Vec<Micros>,
     /// What supervisors did wrong.
     pub(super) supervisors: Vec<String>,
     /// Messages at the end that are no jobs.
@@ -275,6 +283,7 @@ impl Story {
             drained: None,
             longest_put_off: 0,
             leaks: Vec::new(),
+            successions: Vec::new(),
             supervisors: Vec::new(),
             strangers: 0,
             faults: BTreeMap::new(),
@@ -369,6 +378,7 @@ impl Story {
                 job.poison.push((*reason, intact));
             }
             Event::Leaked { secret, file } => self.leaks.push(format!("{secret} in {file}")),
+            Event::Succession => self.successions.push(at),
             Event::Supervisor { why } => self.supervisors.push(why.clone()),
             Event::Spawned { worker, process, .. } => {
                 self.processes.entry(*worker).or_default().for_suspects = process == SUSPECTS;
@@ -381,7 +391,7 @@ impl Story {
         if let Some(fault) = &wire.fault {
             *self.faults.entry(fault.clone()).or_default() += 1;
         }
-        let lease = self.rules.lease_ms;
+        let Rules { lease_ms: lease, crash_limit, .. } = self.rules;
         let processes = &self.processes;
         let took = at.saturating_sub(wire.sent) + wire.delayed_ms.unwrap_or_default() * 1_000;
         let lost = !wire.answered || took > SLOW;
@@ -419,7 +429,8 @@ impl Story {
                 Op::Send => {}
                 Op::Receive => {
                     let count = seen.count.unwrap_or_default();
-                    if message.last == Last::Held {
+                    let waits = std::mem::take(&mut message.waits);
+                    if message.last == Last::Held && !waits {
                         let before = message.deliveries.last();
                         let struck = before.is_none_or(|before| {
                             !before.answered || job.struck.is_some_and(|it| it >= before.at)
@@ -443,6 +454,7 @@ impl Story {
                             message.suspected += 1;
                             message.framed =
                                 holder.is_none_or(|(it, process)| process.is_framed(it.at, kind));
+                            message.witnessed = before.map(|it| it.at).filter(|_| struck);
                         }
                     }
                     message.last = Last::Held;
@@ -470,6 +482,10 @@ impl Story {
                             message.fenced.get_or_insert(at);
                         }
                     }
+                    message.waits = body.is_none()
+                        && message.mark == Mark::Started
+                        && message.body.crashed + 1 >= crash_limit
+                        && message.deliveries.last().is_some_and(|it| !it.run);
                     let holds = match body {
                         Some(body) => matches!(body.mark, Mark::Started | Mark::Fenced),
                         None => hidden == lease,
@@ -498,6 +514,16 @@ impl Story {
                 job.overcharged |= failed > job.failures() || crashed > suspected;
             }
         }
+    }
+
+    /// Whether the last start of it that was open may have been so for another reason than its own.
+    pub(super) fn is_framed(&self, message: &Message) -> bool {
+        // What a supervisor was told ends with it.
+        let forgotten = |from| {
+            let until = message.fenced.unwrap_or(Micros::MAX);
+            self.successions.iter().any(|at| (from..until).contains(at))
+        };
+        message.framed || message.witnessed.is_some_and(forgotten)
     }
 
     /// For each job that a kill took from its worker: how long until it was delivered again.
@@ -543,13 +569,16 @@ impl Job {
         handed_over: bool,
         before: Micros,
     ) -> Option<(String, u32)> {
+        // Which of two messages it is of, nobody can tell: it may be the one that is settled.
+        let twins = self.messages.len() > 1;
         let latest = self
             .messages
             .iter_mut()
             .flat_map(|(id, message)| message.deliveries.iter_mut().map(move |it| (id, it)))
             .filter(|(_, it)| it.worker == worker || handed_over)
-            .filter(|(_, it)| it.answered && !it.run && it.settled.is_none() && it.at <= before)
-            .max_by_key(|(_, it)| it.at);
+            .filter(|(_, it)| it.answered && !it.run && it.at <= before)
+            .filter(|(_, it)| twins || it.settled.is_none())
+            .max_by_key(|(_, it)| (it.settled.is_none(), it.at));
         let (id, delivery) = latest?;
         delivery.run = true;
         delivery.worker = worker;

@@ -332,6 +332,28 @@ fn breaks_3_a_start_of_what_was_given_back() {
 }
 
 #[test]
+fn a_job_that_was_sent_twice_runs_twice() {
+    let other = |wire: &mut Wire| wire.messages[0].id = Some("n".into());
+    let mut tale = Tale::new();
+    tale.wire(90, 0, Op::Send, |wire| {
+        other(wire);
+        wire.answered = false;
+    });
+    tale.enqueue(100, Kind::Ok).receive(200, FIRST, 1).wire(200, FIRST, Op::Receive, |wire| {
+        other(wire);
+        wire.messages[0].count = Some(1);
+    });
+    let run = tale.start(201, FIRST);
+    tale.finish(202, FIRST, run, End::Done).delete(203, FIRST);
+    let run = tale.start(204, FIRST);
+    tale.finish(205, FIRST, run, End::Done).wire(206, FIRST, Op::Delete, |wire| {
+        other(wire);
+        wire.messages[0].body = None;
+    });
+    assert_eq!(tale.broken(), NONE);
+}
+
+#[test]
 fn breaks_3_a_death_for_each_wait_of_a_suspect() {
     let waiting = |deaths| {
         let mut tale = Tale::new();
@@ -684,7 +706,10 @@ fn handed_over(kind: Kind) -> Tale {
         tale.died_of_another(at + 50, worker, count);
     }
     tale.receive(24_000, FIRST, 4);
-    tale.update(24_010, ALONE, 5_000, Mark::Started);
+    tale.wire(24_010, ALONE, Op::Update, |wire| {
+        let body = wire.messages[0].body.as_mut().unwrap();
+        (body.mark, body.crashed, wire.hidden_ms) = (Mark::Started, 2, Some(5_000));
+    });
     tale
 }
 
@@ -731,7 +756,12 @@ fn who_dies_alone_is_condemned_for_it() {
             (wire.status, wire.answered, wire.fault) = (None, false, Some("black hole".into()));
         });
     };
-    assert_eq!(condemned(Kind::Slow, struck), [0], "its process lives, or could");
+    assert_eq!(condemned(Kind::Slow, struck), [0], "its process knew better, and told");
+    let by_a_deploy = |tale: &mut Tale| {
+        struck(tale);
+        tale.tell(24_060, 1, Event::Succession);
+    };
+    assert_eq!(condemned(Kind::Slow, by_a_deploy), NONE, "nobody is left who knows");
 }
 
 #[test]
@@ -768,4 +798,24 @@ fn breaks_3_a_suspect_in_company() {
     });
     two.start_other(24_050, ALONE, Kind::Abort, 90);
     assert_eq!(two.broken(), [3], "not by itself");
+}
+
+#[test]
+fn a_suspect_waits_for_its_judge_with_the_mark_of_its_start() {
+    // What is released for as long as a lease looks as if it were renewed.
+    for hidden in [4_000, 5_000] {
+        let mut tale = handed_over(Kind::Abort);
+        tale.start(24_020, ALONE);
+        tale.died(24_070, ALONE).wire(29_100, FIRST, Op::Receive, |wire| {
+            let seen = &mut wire.messages[0];
+            let body = seen.body.as_mut().unwrap();
+            (body.mark, body.crashed, seen.count) = (Mark::Started, 2, Some(5));
+        });
+        tale.wire(29_110, FIRST, Op::Update, |wire| {
+            (wire.hidden_ms, wire.messages[0].body) = (Some(hidden), None);
+        });
+        tale.receive(34_200, SECOND_WORKER, 6).update(34_210, 104, 5_000, Mark::Fenced);
+        tale.copy(34_220, 104).delete(34_230, 104).poisoned(Reason::Crashed);
+        assert_eq!(tale.broken(), NONE);
+    }
 }

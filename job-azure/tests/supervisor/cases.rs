@@ -491,8 +491,7 @@ fn many_innocents_outlive_several_killers() {
     let expected: Vec<_> = killers().iter().map(crashed).collect();
     bench.until_poisoned(&expected);
     running.signal(Signal::TERM);
-    let report = ends_well(&mut running);
-    assert!(report.contains(&format!("{} poisoned", expected.len())), "{report}");
+    ends_well(&mut running);
     assert_eq!((bench.poisoned(), bench.depth()), (expected, 0));
 }
 
@@ -534,8 +533,9 @@ fn suspects_of_several_queues_take_turns() {
     bench.until_poisoned_on("b", "abort-b");
     bench.until_poisoned_on("c", "abort-c");
     running.signal(Signal::TERM);
+    // How many were poisoned it need not say: a process that dies takes the last second's with it.
     let report = ends_well(&mut running);
-    assert!(report.contains("3 poisoned"), "{report}");
+    assert!(report.contains(" suspects run apart; "), "{report}");
 }
 
 fn suspects_wait_for_a_process_that_does_not_start() {

@@ -190,7 +190,8 @@ impl Slot {
 }
 
 impl Served {
-    /// The start that was marked in this delivery is over, and nothing can be written to say so.
+    /// The start that was marked in this delivery is over, and perhaps nothing can be written to say
+    /// so.
     fn has_survived(&self, seen: Seen<'_>) {
         self.remember_survived(seen.message_id, seen.count);
         if let Some(home) = &self.home {
@@ -277,16 +278,15 @@ impl Run<'_> {
         };
         let (id, attempt) = (start.id, start.attempt);
         let ran = self.start(&start, ready).await;
+        if marked {
+            // Whatever becomes of the request that is to say so.
+            served.has_survived(seen);
+        }
         let seen = Seen { now: self.now(), ..seen };
         let verbatim = &message.body;
         let rng = &mut self.slot.rng;
         let settlement = match &ran {
-            Ran::LeaseLost => {
-                if marked {
-                    served.has_survived(seen);
-                }
-                return self.forget().await;
-            }
+            Ran::LeaseLost => return self.forget().await,
             Ran::Outcome(outcome) => {
                 decide::decide(envelope, verbatim, seen, outcome, job.policy, capabilities, rng)
             }
@@ -305,11 +305,7 @@ impl Run<'_> {
             }
         };
         self.log(job, id, attempt, &ran, &settlement);
-        if let Err(Unsettled::Failed) = self.settle(settlement).await
-            && marked
-        {
-            served.has_survived(seen);
-        }
+        let _ = self.settle(settlement).await;
     }
 
     async fn raw(mut self, job: &JobEntry, ready: Ready) {
