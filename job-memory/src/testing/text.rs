@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn a_literal_is_the_same_as_the_f32_that_it_was_written_for() {
         assert!(same(&v!(0.1_f32), &v!(0.1)));
-        assert!(same(&v!(7.123_456_789_012), &v!(7.123_456_8_f32)));
+        assert!(same(&v!(7.123_456_789_012), &v!(7.123_457_f32)));
         assert!(!same(&v!(0.1_f32), &v!(0.100_001)));
         // No f32 had its hand in these.
         assert!(!same(&v!(100.0), &v!(100.000_000_1)));
