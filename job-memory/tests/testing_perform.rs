@@ -303,7 +303,7 @@ async fn a_worker_performs_without_the_kit_too() {
     assert!(matches!(&error, PerformError::Refused { .. }), "{error}");
     assert!(!format!("{error} {error:?}").contains("canary"));
     let error = worker.perform_message(&raw, r#"{"n":"canary"}"#).await.unwrap_err();
-    assert!(matches!(&error, PerformError::Args { job: "tick", .. }), "{error}");
+    assert!(matches!(&error, PerformError::Unreadable { job: "tick", .. }), "{error}");
     assert!(!format!("{error} {error:?}").contains("canary"));
     let error = worker.perform_message(&raw, &b"\xff"[..]).await.unwrap_err();
     assert_eq!(

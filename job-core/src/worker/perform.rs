@@ -217,7 +217,7 @@ impl Run<'_> {
             Ok(prepared) => prepared,
             Err(Unprepared::Panicked(outcome)) => return Ok(outcome),
             Err(Unprepared::Misfit(error)) => {
-                return Err(PerformError::Args { job: job.registration.name, source: error });
+                return Err(PerformError::Unreadable { job: job.registration.name, source: error });
             }
         };
         let layers = async {
@@ -227,7 +227,7 @@ impl Run<'_> {
             };
             Ok::<_, BoxError>(Ready { worker: ready(plan.stack.clone()).await?, queue })
         };
-        let mut stack = layers.await.map_err(PerformError::Layer)?;
+        let mut stack = layers.await.map_err(PerformError::NotReady)?;
         let (now, timeout) = (Instant::now(), self.timeout.unwrap_or(job.timeout));
         let deadline = now.checked_add(timeout).unwrap_or_else(|| now + FAR);
         let about = About {
@@ -277,7 +277,7 @@ impl<'a> IntoFuture for Perform<'a> {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let (queue, body) = self.message.map_err(PerformError::Enqueue)?;
+            let (queue, body) = self.message.map_err(PerformError::NotEnqueued)?;
             self.run.run(queue, body).await
         })
     }
@@ -299,12 +299,13 @@ fn refused(job: &JobEntry, problem: &str) -> PerformError {
 }
 
 /// Why a job could not be performed. It never holds args.
+// No variant has the name of a type or trait: the compiler would name those by their paths then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PerformError {
     /// The job could not even be enqueued.
     #[error("the job cannot travel in a message")]
-    Enqueue(#[source] EnqueueError),
+    NotEnqueued(#[source] EnqueueError),
     /// The worker does not serve the job's queue.
     #[error(
         "the worker does not serve queue `{queue}`; give it the `Data` that the jobs of that queue \
@@ -324,7 +325,7 @@ pub enum PerformError {
     },
     /// The args do not come back from the message as they went in.
     #[error("job `{job}` cannot read its own args back")]
-    Args {
+    Unreadable {
         /// Which.
         job: &'static str,
         /// Where, and what is wrong with them.
@@ -332,5 +333,5 @@ pub enum PerformError {
     },
     /// A layer failed to become ready.
     #[error("a layer fails to become ready")]
-    Layer(#[source] BoxError),
+    NotReady(#[source] BoxError),
 }

@@ -151,7 +151,7 @@ impl Performing<'_> {
 /// What to do about it, where the error alone does not say.
 fn advice(error: &PerformError) -> &'static str {
     match error {
-        PerformError::Args { .. } => {
+        PerformError::Unreadable { .. } => {
             ". What serde writes of its type it does not read again: look at the `#[serde(..)]` \
              attributes of that field. In production the job would be put back for a day, and then \
              be poison"
