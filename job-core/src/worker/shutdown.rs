@@ -69,7 +69,7 @@ pub(crate) fn listen(
     let listen = async move {
         signals.next().await;
         if sabotaged(Sabotage::DeafToSignals) {
-            tokio::time::sleep(std::time::Duration::from_secs(2)).await;
+            tokio::time::sleep(std::time::Duration::from_secs(8)).await;
         }
         info!("shutting down; a second signal skips the grace time");
         first();
