@@ -7,17 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use job_core::EnqueueErrorKind;
 use job_core::backend::{Capabilities, ErrorKind};
 use job_core::prelude::*;
-use job_core::{EnqueueErrorKind, WorkerBuilder};
 use job_memory::MemoryBackend;
 use job_memory::testing::{
     Ended, Operation, TestJobs, assert_enqueued, assert_idempotent, assert_poisoned,
 };
-use kit::{said, said_by};
+use kit::{Log, lines, said, said_by, set_up, set_up_with};
 use tokio::time::{Instant, sleep};
-
-type Log = Mutex<Vec<String>>;
 
 /// Says when it begins, in the middle, and when it is done.
 #[job(queue = "work", max_attempts = 5, backoff = fixed("1m"))]
@@ -53,24 +51,8 @@ async fn ping(n: u32, log: Data<Log>) -> Result<(), JobError> {
     Ok(())
 }
 
-fn set_up() -> (TestJobs, Arc<Log>) {
-    set_up_with(|worker| worker)
-}
-
-fn set_up_with(
-    change: impl FnOnce(WorkerBuilder) -> WorkerBuilder + Send + 'static,
-) -> (TestJobs, Arc<Log>) {
-    let log = Arc::new(Log::default());
-    let jobs = TestJobs::builder().data_arc(Arc::clone(&log)).worker(change).build();
-    (jobs, log)
-}
-
 async fn enqueue(jobs: &TestJobs, what: &str) -> JobId {
     jobs.enqueue(Act { what: what.into() }).await.unwrap()
-}
-
-fn lines(log: &Log) -> Vec<String> {
-    std::mem::take(&mut log.lock().unwrap())
 }
 
 #[tokio::test(start_paused = true)]

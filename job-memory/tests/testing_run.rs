@@ -4,19 +4,16 @@ mod kit;
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use job_core::prelude::*;
 use job_core::{EnqueueErrorKind, WorkerBuilder};
 use job_memory::MemoryBackend;
 use job_memory::testing::{Ended, TestJobs, assert_enqueued, assert_poisoned, refute_enqueued};
-use kit::{said, said_by};
+use kit::{Log, lines, said, said_by, set_up, set_up_with};
 use tokio::time::{Instant, sleep};
-
-/// What was done, in order.
-type Log = Mutex<Vec<String>>;
 
 #[job(queue = "mail", max_attempts = 3, backoff = fixed("10m"))]
 async fn act(what: String, log: Data<Log>, cx: JobContext) -> Result<(), JobError> {
@@ -61,24 +58,8 @@ struct Elsewhere {
     n: u32,
 }
 
-fn set_up() -> (TestJobs, Arc<Log>) {
-    set_up_with(|worker| worker)
-}
-
-fn set_up_with(
-    change: impl FnOnce(WorkerBuilder) -> WorkerBuilder + Send + 'static,
-) -> (TestJobs, Arc<Log>) {
-    let log = Arc::new(Log::default());
-    let jobs = TestJobs::builder().data_arc(Arc::clone(&log)).worker(change).build();
-    (jobs, log)
-}
-
 async fn enqueue(jobs: &TestJobs, what: &str) -> JobId {
     jobs.enqueue(Act { what: what.into() }).await.unwrap()
-}
-
-fn lines(log: &Log) -> Vec<String> {
-    std::mem::take(&mut log.lock().unwrap())
 }
 
 #[tokio::test(start_paused = true)]

@@ -63,14 +63,14 @@ pub(crate) fn decide(
         Outcome::Discard { .. } => Settlement::Delete(Gone::Discarded),
         Outcome::Retry { error, .. } if attempt(seen) >= policy.max_attempts => {
             let reason = PoisonReason::AttemptsExhausted;
-            to_poison(message, job, seen, reason, error_text(error), capabilities)
+            to_poison(message, job, seen, reason, error_text(&**error), capabilities)
         }
         Outcome::Retry { after, .. } => {
             later(after.unwrap_or_else(|| policy.backoff.delay(attempt(seen), rng)), Later::Retry)
         }
         Outcome::Permanent { error } => {
             let reason = PoisonReason::Permanent;
-            to_poison(message, job, seen, reason, error_text(error), capabilities)
+            to_poison(message, job, seen, reason, error_text(&**error), capabilities)
         }
         Outcome::Snooze { delay } => later(*delay, Later::Snooze),
         Outcome::GivenBack => later(Duration::ZERO, Later::GiveBack),

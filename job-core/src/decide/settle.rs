@@ -32,7 +32,7 @@ pub(crate) fn decide(
         Outcome::Retry { .. } if sabotaged(Sabotage::DropFailed) => Settlement::Delete(Gone::Done),
         Outcome::Retry { error, after } => {
             envelope.history.failed = envelope.history.failed.saturating_add(1);
-            envelope.push_error(attempt, seen.now, error_text(error));
+            envelope.push_error(attempt, seen.now, error_text(&**error));
             if attempt >= envelope.options.max_attempts.unwrap_or(policy.max_attempts) {
                 let reason = PoisonReason::AttemptsExhausted;
                 return poison(envelope, verbatim, seen, reason, None, capabilities);
@@ -42,7 +42,7 @@ pub(crate) fn decide(
         }
         Outcome::Permanent { error } => {
             envelope.history.failed = envelope.history.failed.saturating_add(1);
-            envelope.push_error(attempt, seen.now, error_text(error));
+            envelope.push_error(attempt, seen.now, error_text(&**error));
             poison(envelope, verbatim, seen, PoisonReason::Permanent, None, capabilities)
         }
         Outcome::Snooze { delay } => {

@@ -16,6 +16,7 @@ mod tests;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
@@ -29,7 +30,7 @@ pub(crate) use self::decode::DecodeError;
 pub(crate) use self::foreign::{Event, Plain};
 pub(crate) use self::history::{AttemptError, History, Mark, Poison, PoisonState};
 use crate::decide::Message;
-use crate::{BoxError, JobId, QueueName};
+use crate::{JobId, QueueName};
 
 /// The format that this version writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -228,7 +229,7 @@ impl fmt::Debug for Envelope<'_> {
 }
 
 /// An error with its causes in one line, cut to what may travel with a job.
-pub(crate) fn error_text(error: &BoxError) -> String {
+pub(crate) fn error_text(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {

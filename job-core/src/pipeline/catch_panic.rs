@@ -134,7 +134,7 @@ pub(crate) async fn catch<T>(future: impl Future<Output = T>) -> Result<T, Panic
 
 /// The error, unless it panics when it is shown.
 pub(crate) fn speakable(error: BoxError) -> BoxError {
-    match catch_unwind(AssertUnwindSafe(|| error_text(&error))) {
+    match catch_unwind(AssertUnwindSafe(|| error_text(&*error))) {
         Ok(_) => error,
         Err(payload) => {
             let _ = Panicked::from(payload);

@@ -70,7 +70,6 @@ mod report;
 mod slot;
 mod wire;
 
-use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
@@ -240,16 +239,4 @@ impl Settings {
 
 fn system(what: &'static str) -> impl Fn(std::io::Error) -> SupervisorError {
     move |source| SupervisorError::System { what, source }
-}
-
-/// All that an error says, its sources included.
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

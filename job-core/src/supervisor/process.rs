@@ -24,8 +24,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{Span, error, info, info_span};
 
 use super::wire::{self, Down, HEARTBEAT, SUSPECTS, Suspect, Up, line};
-use super::{AFTER_GRACE, DEFAULT_GRACE, chain};
+use super::{AFTER_GRACE, DEFAULT_GRACE};
 use crate::backend::MessageId;
+use crate::envelope::error_text;
 use crate::worker::{Claim, Counters, Handed, Home, listen};
 use crate::{BoxError, QueueName, Report, Worker, WorkerError};
 
@@ -188,7 +189,7 @@ impl Link {
         E: Into<BoxError>,
     {
         let ended = worker(WorkerProcess { link: Arc::clone(&self) }).await;
-        let error = ended.err().map(|error| chain(&*error.into()));
+        let error = ended.err().map(|error| error_text(&*error.into()));
         if let Some(error) = &error {
             error!(error, "the worker process failed");
         }

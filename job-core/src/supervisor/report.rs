@@ -6,6 +6,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use super::child::{Exit, Killed};
 use crate::Report;
+use crate::envelope::error_text;
 
 /// What a supervisor did from its start to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,7 +126,7 @@ pub enum SupervisorError {
 
 impl fmt::Debug for SupervisorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&super::chain(self))
+        f.write_str(&error_text(self))
     }
 }
 

@@ -6,7 +6,31 @@ use std::any::Any;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
+
+use job_core::WorkerBuilder;
+use job_memory::testing::TestJobs;
+
+/// What was done, in order.
+pub type Log = Mutex<Vec<String>>;
+
+pub fn set_up() -> (TestJobs, Arc<Log>) {
+    set_up_with(|worker| worker)
+}
+
+pub fn set_up_with(
+    change: impl FnOnce(WorkerBuilder) -> WorkerBuilder + Send + 'static,
+) -> (TestJobs, Arc<Log>) {
+    let log = Arc::new(Log::default());
+    let jobs = TestJobs::builder().data_arc(Arc::clone(&log)).worker(change).build();
+    (jobs, log)
+}
+
+/// What was done since the last time.
+pub fn lines(log: &Log) -> Vec<String> {
+    std::mem::take(&mut log.lock().unwrap())
+}
 
 /// What an assertion says that fails.
 #[track_caller]

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::super::*;
 use super::minimal;
+use crate::BoxError;
 use crate::PoisonReason;
 use crate::backend::MessageId;
 use crate::envelope::arbitrary::{self, facts};
@@ -103,7 +104,7 @@ fn worst_history(envelope: &mut Envelope<'_>, id_char: char, error_char: char) {
         settled: mark,
     };
     envelope.delay_left = Duration::from_millis(u64::MAX);
-    let error = error_text(&error_char.to_string().repeat(2000).into());
+    let error = error_text(&*BoxError::from(error_char.to_string().repeat(2000)));
     let at = millis::to_time(u64::MAX);
     for _ in 0..MAX_ERRORS {
         envelope.push_error(u32::MAX, at, error.clone());
@@ -162,7 +163,7 @@ proptest! {
 
     #[test]
     fn an_error_text_is_cut_between_characters(text in arbitrary::text(1500)) {
-        let cut = error_text(&text.clone().into());
+        let cut = error_text(&*BoxError::from(text.clone()));
         prop_assert!(cut.len() <= MAX_ERROR);
         match cut.strip_suffix('…') {
             Some(start) if cut != text => prop_assert!(text.starts_with(start)),
@@ -196,20 +197,20 @@ fn chain(texts: &[&str]) -> BoxError {
 
 #[test]
 fn an_error_text_names_its_causes_once() {
-    assert_eq!(error_text(&chain(&["send", "connect", "refused"])), "send: connect: refused");
+    assert_eq!(error_text(&*chain(&["send", "connect", "refused"])), "send: connect: refused");
     let repeating = chain(&["send: connect: refused", "connect: refused", "refused"]);
-    assert_eq!(error_text(&repeating), "send: connect: refused");
-    assert_eq!(error_text(&chain(&["", "", "x"])), ": x");
+    assert_eq!(error_text(&*repeating), "send: connect: refused");
+    assert_eq!(error_text(&*chain(&["", "", "x"])), ": x");
 }
 
 #[test]
 fn an_error_text_is_bounded() {
     let huge = "漢".repeat(1_000_000);
-    assert!(error_text(&huge.clone().into()).len() <= MAX_ERROR);
-    assert!(error_text(&chain(&["top", &huge])).starts_with("top: 漢"));
+    assert!(error_text(&*BoxError::from(huge.clone())).len() <= MAX_ERROR);
+    assert!(error_text(&*chain(&["top", &huge])).starts_with("top: 漢"));
     let links: Vec<_> = (0..10_000).map(|n| format!("cause {n}")).collect();
     let links: Vec<_> = links.iter().map(String::as_str).collect();
-    let text = error_text(&chain(&links[..5_000]));
+    let text = error_text(&*chain(&links[..5_000]));
     assert!(text.len() <= MAX_ERROR && text.ends_with('…'), "{text}");
 }
 
