@@ -28,6 +28,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(2);
 const CRASHED: &str = "the worker running this job went away without a word, again and again; \
                        look for aborts, stack overflows and out-of-memory kills";
 
+const RUNS_STILL: &str = "it may be running still in the process for suspects";
+
 const WAITS: &str = "it was there when its process went away, more than once; it waits for its turn \
                      in the process for suspects";
 
@@ -40,6 +42,9 @@ pub(crate) enum Admission<'a, J> {
     Settle(Settlement, Refusal),
     /// Do not run it here: hand it over to the process for suspects; if that is busy, settle it so.
     HandOver(Settlement, Refusal),
+    /// A start is marked in it. Ask the supervisor whether that was survived, and then again here;
+    /// if it is not over yet, settle it so.
+    Ask(Settlement, Refusal),
 }
 
 /// Bodies hold job args, so only their length is shown.
@@ -57,6 +62,9 @@ impl<J: fmt::Debug> fmt::Debug for Admission<'_, J> {
             }
             Self::HandOver(settlement, refusal) => {
                 f.debug_tuple("HandOver").field(settlement).field(refusal).finish()
+            }
+            Self::Ask(settlement, refusal) => {
+                f.debug_tuple("Ask").field(settlement).field(refusal).finish()
             }
         }
     }
@@ -129,6 +137,13 @@ pub(crate) fn admit<'a, J: Known>(
     }
 
     let crashed_now = envelope.history.has_open_mark(seen.message_id);
+    if crashed_now && let Suspects::Elsewhere { longest_wait, asked: false } = rules.suspects {
+        // The mark may be there although nothing started, or the lease was lost and the process is
+        // well. It stays, as the body does.
+        let refusal = Refusal::of(&envelope, Some(RUNS_STILL.to_owned()));
+        let delay = longest_wait / 4 + up_to(longest_wait / 2, rng);
+        return Admission::Ask(Settlement::Release { delay, why: Later::GiveBack }, refusal);
+    }
     if crashed_now {
         envelope.history.started = None;
         envelope.history.crashed = envelope.history.crashed.saturating_add(1);
@@ -257,14 +272,6 @@ fn check_crashes<'a, J: Known>(
 
     let crashed_out = history.crashed >= crash_limit;
     if crashed_out || history.attempt() > max_attempts.max(1) {
-        if crashed_now && let Suspects::Elsewhere { longest_wait } = rules.suspects {
-            // The process that had it last alone knows whether that start was its end: the mark may
-            // be there although nothing started, or its lease was lost. It stays, as the body does.
-            let refusal = Refusal::of(&envelope, Some(WAITS.to_owned()));
-            let delay = longest_wait / 4 + up_to(longest_wait / 2, rng);
-            let settlement = Settlement::Release { delay, why: Later::GiveBack };
-            return Admission::HandOver(settlement, refusal);
-        }
         // A crash that was found by a worker that only put the job back is the reason still.
         let (reason, problem) = if crashed_out || crashed_now || history.failed == 0 {
             (PoisonReason::Crashed, Some(CRASHED.to_owned()))
@@ -276,7 +283,7 @@ fn check_crashes<'a, J: Known>(
 
     let is_last = history.crashed + 1 >= crash_limit || history.attempt() >= max_attempts;
     let suspect = history.crashed >= SUSPECT || (history.crashed > 0 && is_last);
-    if suspect && let Suspects::Elsewhere { longest_wait } = rules.suspects {
+    if suspect && let Suspects::Elsewhere { longest_wait, .. } = rules.suspects {
         let refusal = Refusal::of(&envelope, Some(WAITS.to_owned()));
         let expires_in = job.policy().expires_in;
         let wait = Backoff::exponential(FIRST_WAIT.min(longest_wait), longest_wait);

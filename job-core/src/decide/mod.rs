@@ -26,6 +26,7 @@ use crate::{Backoff, PoisonReason, QueueName};
 
 /// A message that was received, without its receipt: that is in the book of leases, and nobody who
 /// decides has any use for it.
+#[derive(Clone)]
 pub(crate) struct Message {
     pub(crate) message_id: MessageId,
     pub(crate) count: Option<u32>,
@@ -82,6 +83,16 @@ pub(crate) struct Rules {
     pub(crate) suspects: Suspects,
 }
 
+impl Rules {
+    /// Once the supervisor was asked about the start that is marked in a message.
+    pub(crate) fn asked(mut self) -> Self {
+        if let Suspects::Elsewhere { asked, .. } = &mut self.suspects {
+            *asked = true;
+        }
+        self
+    }
+}
+
 /// Where suspects run: jobs of which two starts or more ended with the worker going away.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Suspects {
@@ -92,6 +103,9 @@ pub(crate) enum Suspects {
     Elsewhere {
         /// The longest that one waits before it asks again whether it is its turn.
         longest_wait: Duration,
+        /// The supervisor was asked whether the marked start was survived. Where it was, the mark
+        /// has been taken out of the message.
+        asked: bool,
     },
 }
 

@@ -75,12 +75,10 @@ pub(crate) fn give_back_unstarted(
     seen: Seen<'_>,
     capabilities: &Capabilities,
 ) -> Settlement {
-    // A start that an earlier delivery announced and never reported is a crash all the same.
-    if envelope.history.has_open_mark(seen.message_id) {
-        envelope.history.crashed = envelope.history.crashed.saturating_add(1);
-    }
+    // Whether a marked start was a crash is for the next one to find out: there is no time to ask.
+    let has_open_mark = envelope.history.has_open_mark(seen.message_id);
     let delay = std::mem::take(&mut envelope.delay_left);
-    if may_go_unsaid(&envelope, seen, capabilities) || !delay.is_zero() {
+    if has_open_mark || may_go_unsaid(&envelope, seen, capabilities) || !delay.is_zero() {
         return Settlement::Release { delay: Duration::ZERO, why: Later::GiveBack };
     }
     envelope.history.given_back = envelope.history.given_back.saturating_add(1);

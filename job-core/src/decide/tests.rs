@@ -143,7 +143,15 @@ impl Given {
     }
     /// Suspects run in a process of their own, and this is another.
     fn suspects_elsewhere(self) -> Self {
-        self.but(|g| g.rules.suspects = Suspects::Elsewhere { longest_wait: 60 * S })
+        self.but(|g| {
+            g.rules.suspects = Suspects::Elsewhere { longest_wait: 60 * S, asked: true };
+        })
+    }
+    /// The supervisor was not asked about the start that is marked in it.
+    fn unasked(self) -> Self {
+        self.but(|g| {
+            g.rules.suspects = Suspects::Elsewhere { longest_wait: 60 * S, asked: false };
+        })
     }
     /// The worker has no handler of that name.
     fn unknown(self) -> Self {
@@ -204,6 +212,9 @@ impl Given {
                 Admission::Settle(settlement, refusal) => (self.show(&settlement), Some(refusal)),
                 Admission::HandOver(settlement, refusal) => {
                     (format!("hand over, or {}", self.show(&settlement)), Some(refusal))
+                }
+                Admission::Ask(settlement, refusal) => {
+                    (format!("ask, or {}", self.show(&settlement)), Some(refusal))
                 }
             }
         })

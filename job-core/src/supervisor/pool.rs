@@ -19,7 +19,7 @@ use super::slot::{Life, Next, Past};
 use super::wire::{Down, SUSPECTS, Suspect, Up};
 use super::{AFTER_GRACE, DEFAULT_GRACE, Settings};
 use crate::Report;
-use crate::worker::{Signals, Survived};
+use crate::worker::{Fate, Signals, Survived};
 
 /// The process for suspects ends when it had nothing to do for so long.
 const SUSPECTS_IDLE: Duration = Duration::from_secs(60);
@@ -39,7 +39,7 @@ pub(super) struct Pool {
     members: BTreeMap<Id, Member>,
     last_id: Id,
     desk: Desk,
-    /// What the processes for suspects knew of their jobs: they end of others.
+    /// What the processes know of their jobs: they may end of others, or not be who is asked.
     survived: Survived<String>,
     tell: UnboundedSender<(Id, Event)>,
     events: UnboundedReceiver<(Id, Event)>,
@@ -100,6 +100,8 @@ struct Claim {
     /// Its number there.
     number: u64,
     phase: Phase,
+    /// Once it was handed over: which message it is.
+    message: Option<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -391,6 +393,12 @@ impl Pool {
                 }
             }
             Up::Survived { message, count } => self.survived.remember(&message, Some(count)),
+            Up::Ask { question, message } => {
+                let fate = self.fate(&message);
+                if let Some(member) = self.members.get(&id) {
+                    member.tell(Down::Answer { question, fate });
+                }
+            }
             Up::Ended { error, report } => {
                 member.jobs = report;
                 member.ended = Some(error);
@@ -544,7 +552,7 @@ impl Pool {
             }
             return;
         }
-        self.desk.claim = Some(Claim { from: id, number, phase: Phase::Waiting });
+        self.desk.claim = Some(Claim { from: id, number, phase: Phase::Waiting, message: None });
         self.desk.idle_since = None;
         if self.places[at].current.is_none() && self.start(at).is_none() {
             self.answer(false);
@@ -572,7 +580,7 @@ impl Pool {
         }
     }
 
-    fn hand_over(&mut self, id: Id, number: u64, mut suspect: Suspect) {
+    fn hand_over(&mut self, id: Id, number: u64, suspect: Suspect) {
         let Some(claim) = &mut self.desk.claim else { return };
         if (claim.from, claim.number, claim.phase) != (id, number, Phase::Granted) {
             return;
@@ -580,11 +588,21 @@ impl Pool {
         self.desk.last += 1;
         let running = self.desk.last;
         claim.phase = Phase::Running(running);
+        claim.message = Some(suspect.message());
         self.report.suspects += 1;
-        suspect.survived = self.survived.take(&suspect.message());
         if let Some(member) = self.suspects() {
             member.tell(Down::Suspect { claim: running, suspect });
         }
+    }
+
+    /// What became of the start that is marked in a message. A process that died has said before
+    /// what it knew: its death is heard of last.
+    fn fate(&self, message: &String) -> Fate {
+        let claim = self.desk.claim.as_ref();
+        if claim.is_some_and(|claim| claim.message.as_ref() == Some(message)) {
+            return Fate::Open;
+        }
+        self.survived.get(message).map_or(Fate::Unknown, Fate::Survived)
     }
 
     fn suspects(&self) -> Option<&Member> {

@@ -27,7 +27,7 @@ use super::wire::{self, Down, HEARTBEAT, SUSPECTS, Suspect, Up, line};
 use super::{AFTER_GRACE, DEFAULT_GRACE};
 use crate::backend::MessageId;
 use crate::envelope::error_text;
-use crate::worker::{Claim, Counters, Handed, Home, listen};
+use crate::worker::{Claim, Counters, Fate, Handed, Home, listen};
 use crate::{BoxError, QueueName, Report, Worker, WorkerError};
 
 /// One of a [`Supervisor`](super::Supervisor)'s processes, seen from within.
@@ -106,15 +106,32 @@ pub(super) struct Link {
     signalled: AtomicBool,
     workers: Mutex<Vec<Arc<Counters>>>,
     grace_millis: AtomicU64,
-    claims: Mutex<Claims>,
+    claims: Mutex<Asked<bool>>,
+    questions: Mutex<Asked<Fate>>,
     suspects: Mutex<Inbox>,
     arrived: Notify,
 }
 
-#[derive(Debug, Default)]
-struct Claims {
+/// What the supervisor was asked, by number, and who waits for the answer.
+#[derive(Debug)]
+struct Asked<T> {
     last: u64,
-    open: HashMap<u64, oneshot::Sender<bool>>,
+    open: HashMap<u64, oneshot::Sender<T>>,
+}
+
+impl<T> Default for Asked<T> {
+    fn default() -> Self {
+        Self { last: 0, open: HashMap::new() }
+    }
+}
+
+impl<T> Asked<T> {
+    fn ask(&mut self) -> (u64, oneshot::Receiver<T>) {
+        let (answer, answered) = oneshot::channel();
+        self.last += 1;
+        self.open.insert(self.last, answer);
+        (self.last, answered)
+    }
 }
 
 /// Suspects that were handed over to this process.
@@ -168,6 +185,7 @@ impl Link {
             workers: Mutex::default(),
             grace_millis: AtomicU64::new(0),
             claims: Mutex::default(),
+            questions: Mutex::default(),
             suspects: Mutex::default(),
             arrived: Notify::new(),
         });
@@ -279,6 +297,11 @@ impl Link {
                     self.send(&Up::Withdraw { claim });
                 }
             }
+            Down::Answer { question, fate } => {
+                if let Some(answer) = lock(&self.questions).open.remove(&question) {
+                    let _ = answer.send(fate);
+                }
+            }
             Down::Suspect { claim, suspect } => match suspect.read() {
                 Ok(handed) => {
                     let queue = handed.held.receipt.queue();
@@ -343,21 +366,18 @@ impl Home for Arc<Link> {
     }
 
     fn survived(&self, queue: &QueueName, message: &MessageId, count: Option<u32>) {
-        if self.is_for_suspects() {
-            let message = format!("{queue}/{message}");
-            self.send(&Up::Survived { message, count: count.unwrap_or(0) });
-        }
+        let message = wire::message(queue, message);
+        self.send(&Up::Survived { message, count: count.unwrap_or(0) });
+    }
+
+    async fn fate(&self, queue: &QueueName, message: &MessageId) -> Fate {
+        let (question, answered) = lock(&self.questions).ask();
+        self.send(&Up::Ask { question, message: wire::message(queue, message) });
+        answered.await.unwrap_or(Fate::Open)
     }
 
     async fn claim(&self) -> Option<Box<dyn Claim>> {
-        let (answer, answered) = oneshot::channel();
-        let claim = {
-            let mut claims = lock(&self.claims);
-            claims.last += 1;
-            let claim = claims.last;
-            claims.open.insert(claim, answer);
-            claim
-        };
+        let (claim, answered) = lock(&self.claims).ask();
         // From here on, whoever gives up withdraws.
         let right = Right { link: Arc::clone(self), claim, used: false };
         self.send(&Up::Claim { claim });

@@ -3,6 +3,7 @@
 //!
 //! A suspect goes this way with its body and its receipt, so lines are never shown.
 
+use std::fmt::Display;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::backend::{MessageId, Receipt, Token};
-use crate::worker::{Handed, Held};
+use crate::worker::{Fate, Handed, Held};
 use crate::{BoxError, QueueName, Report};
 
 /// Which process of the supervisor's this is: a number from 1 on, or [`SUSPECTS`].
@@ -40,9 +41,11 @@ pub(super) enum Up {
     HandOver { claim: u64, suspect: Suspect },
     /// From the process for suspects: that one is done with.
     Done { claim: u64 },
-    /// From there, too: the start that was marked in the delivery of that count was not its end. The
-    /// process may end of another before it is asked.
+    /// The start that was marked in the delivery of that count was not its end. The process may end
+    /// of another before anybody asks.
     Survived { message: String, count: u32 },
+    /// What is known of the start that is marked in a message?
+    Ask { question: u64, message: String },
     /// It ends, and that is what it has done.
     Ended { error: Option<String>, report: Report },
 }
@@ -59,6 +62,8 @@ pub(super) enum Down {
     Now,
     /// The answer to a claim.
     Claimed { claim: u64, granted: bool },
+    /// The answer to a question.
+    Answer { question: u64, fate: Fate },
     /// To the process for suspects: run this.
     Suspect { claim: u64, suspect: Suspect },
 }
@@ -73,9 +78,6 @@ pub(super) struct Suspect {
     count: Option<u32>,
     inserted_millis: u64,
     now_millis: u64,
-    /// The delivery whose start was survived, if the supervisor knows of one.
-    #[serde(default)]
-    pub(super) survived: Option<u32>,
     /// In base64.
     body: String,
 }
@@ -89,7 +91,7 @@ enum Text {
 
 impl Suspect {
     pub(super) fn new(handed: Handed) -> Self {
-        let Handed { held, count, inserted_at, server_now, survived, body } = handed;
+        let Handed { held, count, inserted_at, server_now, body } = handed;
         let Held { receipt, deadline } = held;
         let (id, token) = (receipt.message_id(), receipt.token());
         Self {
@@ -103,16 +105,15 @@ impl Suspect {
             count,
             inserted_millis: millis(since_epoch(inserted_at)),
             now_millis: millis(since_epoch(server_now)),
-            survived,
             body: STANDARD.encode(&body),
         }
     }
 
-    /// What it is called in [`Up::Survived`].
+    /// What it is called in [`Up::Survived`] and [`Up::Ask`].
     pub(super) fn message(&self) -> String {
         match &self.message_id {
-            Text::Number(number) => format!("{}/{number}", self.queue),
-            Text::Text(text) => format!("{}/{text}", self.queue),
+            Text::Number(number) => message(&self.queue, number),
+            Text::Text(text) => message(&self.queue, text),
         }
     }
 
@@ -134,10 +135,14 @@ impl Suspect {
             count: self.count,
             inserted_at: UNIX_EPOCH + Duration::from_millis(self.inserted_millis),
             server_now: UNIX_EPOCH + Duration::from_millis(self.now_millis),
-            survived: self.survived,
             body: STANDARD.decode(self.body)?.into(),
         })
     }
+}
+
+/// What a message is called.
+pub(super) fn message(queue: impl Display, id: impl Display) -> String {
+    format!("{queue}/{id}")
 }
 
 /// A message and its end of line.
@@ -173,7 +178,6 @@ mod tests {
                 count: Some(3),
                 inserted_at: at,
                 server_now: at + Duration::from_secs(9),
-                survived: Some(2),
                 body: vec![0, 255, b'\n'].into(),
             };
             let line = line(&Up::HandOver { claim: 1, suspect: Suspect::new(sent) });
@@ -185,7 +189,7 @@ mod tests {
             assert!(got.held.receipt == receipt);
             assert!(got.held.deadline.duration_since(deadline) < Duration::from_secs(1));
             assert!(deadline.duration_since(got.held.deadline) < Duration::from_secs(1));
-            assert_eq!((got.count, got.inserted_at, got.survived), (Some(3), at, Some(2)));
+            assert_eq!((got.count, got.inserted_at), (Some(3), at));
             assert_eq!(got.server_now, at + Duration::from_secs(9));
             assert_eq!(got.body[..], [0, 255, b'\n']);
         }

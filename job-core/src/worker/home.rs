@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::lease::Held;
@@ -30,12 +31,27 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
     /// Asks to hand one suspect over; `None` if that process has one already. Cancel-safe.
     async fn claim(&self) -> Option<Box<dyn Claim>>;
 
-    /// In the process for suspects: a start that was marked in a message did not end in a crash,
-    /// although nothing could be written to say so.
+    /// A start that was marked in a message did not end in a crash, whether or not that can be
+    /// written.
     fn survived(&self, queue: &QueueName, message: &MessageId, count: Option<u32>);
+
+    /// What the supervisor knows of the start that is marked in a message. Cancel-safe.
+    async fn fate(&self, queue: &QueueName, message: &MessageId) -> Fate;
 
     /// The next suspect of a queue; by asking for it, the one before is done with. Cancel-safe.
     async fn suspect(&self, queue: &QueueName) -> Handed;
+}
+
+/// What became of a marked start, as far as the supervisor knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Fate {
+    /// The one in the delivery of that count was survived.
+    Survived(u32),
+    /// It may not be over, in the process for suspects.
+    Open,
+    /// Nobody has said that it was survived.
+    Unknown,
 }
 
 /// The right to hand one suspect over. Dropping it gives the right up.
@@ -50,8 +66,6 @@ pub(crate) struct Handed {
     pub(crate) inserted_at: SystemTime,
     /// The server's time of the handover.
     pub(crate) server_now: SystemTime,
-    /// The delivery whose start was survived in an earlier process for suspects.
-    pub(crate) survived: Option<u32>,
     pub(crate) body: Bytes,
 }
 

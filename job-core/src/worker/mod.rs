@@ -43,7 +43,7 @@ pub use self::describe::{Description, JobDescription, QueueDescription, WorkerDe
 use self::feed::Feed;
 pub(crate) use self::home::Home;
 #[cfg(all(unix, feature = "supervisor"))]
-pub(crate) use self::home::{Claim, Handed};
+pub(crate) use self::home::{Claim, Fate, Handed};
 #[cfg(all(unix, feature = "supervisor"))]
 pub(crate) use self::lease::Held;
 use self::lease::{Leases, keep};
@@ -325,7 +325,9 @@ fn serve(
 /// A suspect asks about as often for its turn as its last worker's death has made it wait.
 fn suspects(home: Option<&dyn Home>, lease: Duration) -> Suspects {
     match home {
-        Some(home) if !home.is_for_suspects() => Suspects::Elsewhere { longest_wait: lease },
+        Some(home) if !home.is_for_suspects() => {
+            Suspects::Elsewhere { longest_wait: lease, asked: false }
+        }
         _ => Suspects::Here,
     }
 }

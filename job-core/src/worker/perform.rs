@@ -196,12 +196,12 @@ impl Run<'_> {
         let rng = &mut fastrand::Rng::new();
         match decide::admit(message, seen, find, rules, capabilities, rng) {
             Admission::Run { envelope, job, .. } => Ok((envelope, job)),
-            Admission::Settle(_, refusal) | Admission::HandOver(_, refusal) => {
-                Err(PerformError::Refused {
-                    job: refusal.name.unwrap_or_default(),
-                    problem: refusal.problem.unwrap_or_else(|| "it is not due to run".to_owned()),
-                })
-            }
+            Admission::Settle(_, refusal)
+            | Admission::HandOver(_, refusal)
+            | Admission::Ask(_, refusal) => Err(PerformError::Refused {
+                job: refusal.name.unwrap_or_default(),
+                problem: refusal.problem.unwrap_or_else(|| "it is not due to run".to_owned()),
+            }),
         }
     }
 

@@ -101,9 +101,6 @@ impl Served {
             () = self.shutdown.stop.cancelled() => return None,
             handed = home.suspect(&self.plan.name) => handed,
         };
-        if let Some(count) = handed.survived {
-            self.remember_survived(handed.held.receipt.message_id(), Some(count));
-        }
         // One that cannot start in time comes again.
         let deadline = handed.held.deadline;
         let reserved = tokio::select! {

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -11,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::feed::{Item, Reservation, Turn};
-use super::home::Handed;
+use super::home::{Fate, Handed};
 use super::jobs::JobEntry;
 use super::lease::Lease;
 use super::rate::Ticket;
@@ -172,7 +173,8 @@ impl Slot {
         }
         let Reservation { ready, permit, ticket } = reservation;
         let message = &message;
-        let run = Run { slot: self, served, message, seen, received_at, lease, ticket };
+        let asked = false;
+        let run = Run { slot: self, served, message, seen, received_at, lease, ticket, asked };
         match &served.plan.raw {
             Some(job) => run.raw(job, ready).await,
             None => run.enveloped(ready).await,
@@ -200,18 +202,25 @@ impl Served {
     }
 
     /// The message without the mark of a start that is known not to have ended in a crash.
-    fn without_survived_mark(&self, mut message: Message) -> Message {
-        let survived = self.take_survived(&message.message_id);
-        let unmarked = survived.and_then(|count| {
-            let mut envelope = Envelope::decode(&message.body).ok()?;
-            envelope.history.started.take_if(|mark| mark.count == count)?;
-            envelope.encode().ok()
-        });
-        if let Some(body) = unmarked {
-            message.body = body;
+    fn without_survived_mark(&self, message: Message) -> Message {
+        match self.take_survived(&message.message_id) {
+            Some(count) => without_mark(message, count),
+            None => message,
         }
-        message
     }
+}
+
+/// The message without the mark of the start in the delivery of that count.
+fn without_mark(mut message: Message, count: u32) -> Message {
+    let unmarked = || {
+        let mut envelope = Envelope::decode(&message.body).ok()?;
+        envelope.history.started.take_if(|mark| mark.count == count)?;
+        envelope.encode().ok()
+    };
+    if let Some(body) = unmarked() {
+        message.body = body;
+    }
+    message
 }
 
 /// One message on its way through a slot.
@@ -223,6 +232,8 @@ struct Run<'a> {
     received_at: Instant,
     lease: Lease,
     ticket: Option<Ticket>,
+    /// The supervisor has said what it knows of the start that is marked in it.
+    asked: bool,
 }
 
 impl Run<'_> {
@@ -231,7 +242,7 @@ impl Run<'_> {
         if served.shutdown.is_stopping() {
             return self.give_back_unstarted().await;
         }
-        let rules: Rules = served.rules;
+        let rules: Rules = if self.asked { served.rules.asked() } else { served.rules };
         let capabilities = &served.capabilities;
         let find = |name: &str| served.plan.jobs.find(name);
         let admission = decide::admit(message, seen, find, rules, capabilities, &mut self.slot.rng);
@@ -244,6 +255,19 @@ impl Run<'_> {
             }
             Admission::HandOver(settlement, refusal) => {
                 return self.hand_over(settlement, &refusal).await;
+            }
+            Admission::Ask(settlement, refusal) => {
+                return match self.fate().await {
+                    Fate::Open => {
+                        self.log_refusal(&settlement, &refusal);
+                        let _ = self.settle(settlement).await;
+                    }
+                    Fate::Unknown => self.again(message, ready).await,
+                    Fate::Survived(count) => {
+                        let message = without_mark(message.clone(), count);
+                        self.again(&message, ready).await;
+                    }
+                };
             }
         };
         let marked = mark.is_some();
@@ -258,6 +282,7 @@ impl Run<'_> {
             }
             if served.shutdown.is_stopping() {
                 // The mark goes, or the next delivery would take this for a crash.
+                served.has_survived(seen);
                 let (outcome, rng) = (Outcome::GivenBack, &mut self.slot.rng);
                 let (verbatim, policy) = (&message.body, job.policy);
                 let settlement =
@@ -449,6 +474,31 @@ impl Run<'_> {
         let _ = self.settle(settlement).await;
     }
 
+    /// What became of the start that is marked in it.
+    async fn fate(&self) -> Fate {
+        let Self { served, seen, .. } = self;
+        let Some(home) = &served.home else { return Fate::Unknown };
+        tokio::select! {
+            fate = timeout(CLAIM_LIMIT, home.fate(seen.queue, seen.message_id)) => {
+                fate.unwrap_or(Fate::Open)
+            }
+            () = served.shutdown.stop.cancelled() => Fate::Open,
+            () = self.lease.lost() => Fate::Open,
+        }
+    }
+
+    /// From the beginning, now that the supervisor was asked.
+    fn again<'a>(
+        self,
+        message: &'a Message,
+        ready: Ready,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send + 'a>>
+    where
+        Self: 'a,
+    {
+        Box::pin(Run { message, asked: true, ..self }.enveloped(ready))
+    }
+
     /// To the process for suspects, lease and all; if that is busy, back to the queue.
     async fn hand_over(self, otherwise: Settlement, refusal: &Refusal) {
         let Self { served, message, seen, .. } = self;
@@ -477,7 +527,6 @@ impl Run<'_> {
                     count: message.count,
                     inserted_at: message.inserted_at,
                     server_now,
-                    survived: None,
                     body: message.body.clone(),
                 });
             }

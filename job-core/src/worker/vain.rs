@@ -62,7 +62,12 @@ impl<K: Clone + Eq + Hash> Survived<K> {
         }
     }
 
-    /// The delivery whose start was survived, if that is known. It is forgotten then.
+    /// The delivery whose start was survived, if that is known.
+    pub(crate) fn get(&self, message: &K) -> Option<u32> {
+        self.counts.get(message).copied()
+    }
+
+    /// The same. It is forgotten then.
     pub(crate) fn take(&mut self, message: &K) -> Option<u32> {
         if self.counts.is_empty() { None } else { self.counts.remove(message) }
     }

@@ -153,17 +153,22 @@ fn suspects_run_in_a_process_of_their_own() {
                 "run attempt 1, mark: started@2",
             ),
             (
-                "one crash too many is for that process to judge: it may know better",
-                job().suspects_elsewhere().crashed(2).max_attempts(9).started(4).count(5),
-                "hand over, or release, give back in up to 60s",
+                "no start is taken for a crash before the supervisor was asked: it may know better",
+                job().suspects_elsewhere().unasked().started(2).count(3),
+                "ask, or release, give back in up to 60s",
             ),
             (
-                "which it is then",
-                job().crashed(2).max_attempts(9).started(4).count(5),
+                "of a job that is not known here, neither",
+                job().suspects_elsewhere().unasked().started(2).count(3).unknown(),
+                "ask, or release, give back in up to 60s",
+            ),
+            (
+                "one crash too many",
+                job().suspects_elsewhere().crashed(2).max_attempts(9).started(4).count(5),
                 "poison Crashed, fenced: crashed=3 settled@5 (final: {CRASHED})",
             ),
             (
-                "what was judged before",
+                "that was counted before",
                 job().suspects_elsewhere().crashed(3).max_attempts(9).settled(4).count(5),
                 "poison Crashed, fenced: crashed=3 settled@5 (final: {CRASHED})",
             ),

@@ -221,7 +221,8 @@ mod any_event {
                 let (rules, caps, body) = (given.rules, &given.capabilities, &delivery.body);
                 let settlements = match admit(delivery, seen, |_| given.kind, rules, caps, rng) {
                     Admission::Settle(settlement, refusal)
-                    | Admission::HandOver(settlement, refusal) => {
+                    | Admission::HandOver(settlement, refusal)
+                    | Admission::Ask(settlement, refusal) => {
                         prop_assert_eq!(refusal.id, Some(JobId::for_event(&event.source, &event.id)));
                         vec![settlement]
                     }

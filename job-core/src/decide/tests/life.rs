@@ -124,7 +124,9 @@ impl Life {
         let kind = given.kind.filter(|_| !self.chance.once_in(6));
         let rng = &mut self.rng;
         match admit(&delivery, seen, |_| kind, given.rules, &given.capabilities, rng) {
-            Admission::Settle(settlement, _) | Admission::HandOver(settlement, _) => {
+            Admission::Settle(settlement, _)
+            | Admission::HandOver(settlement, _)
+            | Admission::Ask(settlement, _) => {
                 if !self.carry_out(settlement) {
                     self.tally.vain += 1;
                 }

@@ -132,7 +132,7 @@ impl Given {
         self.with_seen(|delivery, seen| {
             match admit(delivery, seen, |_| self.kind, self.rules, &self.capabilities, rng) {
                 Admission::Settle(settlement, refusal) => (settlement, refusal),
-                Admission::Run { .. } | Admission::HandOver(..) => panic!("it was run"),
+                admission => panic!("it is not settled: {admission:?}"),
             }
         })
     }
@@ -144,7 +144,10 @@ proptest! {
     #[test]
     fn no_settlement_loses_changes_or_bloats_the_job(given in given(), outcome in outcome(), seed: u64) {
         let rng = &mut fastrand::Rng::with_seed(seed);
-        let suspects = if seed % 2 == 0 { Suspects::Here } else { Suspects::Elsewhere { longest_wait: HOUR } };
+        let suspects = match seed % 3 {
+            0 => Suspects::Here,
+            n => Suspects::Elsewhere { longest_wait: HOUR, asked: n == 1 },
+        };
         let (rules, caps) = (Rules { suspects, ..given.rules }, &given.capabilities);
         let (delivery, queue) = (given.delivery(), queue());
         let seen = Seen {
@@ -158,6 +161,11 @@ proptest! {
             Admission::Settle(settlement, refusal) | Admission::HandOver(settlement, refusal) => {
                 prop_assert_eq!(refusal.id, Some(given.envelope.id));
                 check(&given, &settlement)?;
+            }
+            Admission::Ask(settlement, refusal) => {
+                prop_assert!(given.envelope.history.has_open_mark(seen.message_id));
+                prop_assert_eq!(refusal.id, Some(given.envelope.id));
+                prop_assert!(matches!(settlement, Settlement::Release { .. }), "it is charged");
             }
             Admission::Run { envelope, job, mark } => {
                 if let Some(mark) = mark {

@@ -34,6 +34,11 @@ fn answer(claim: u64, granted: bool) -> Vec<String> {
     vec![format!(r#"{{"claimed":{{"claim":{claim},"granted":{granted}}}}}"#)]
 }
 
+/// The answer to question 9.
+fn fate(fate: Fate) -> String {
+    String::from_utf8(line(&Down::Answer { question: 9, fate })).unwrap().trim().to_owned()
+}
+
 /// A supervisor of one process, which serves. It can start no others.
 fn pool() -> (Pool, Id, Ears) {
     let Supervisor { mut settings, handle } =
@@ -90,7 +95,6 @@ fn suspect() -> Suspect {
         count: Some(3),
         inserted_at: UNIX_EPOCH,
         server_now: UNIX_EPOCH,
-        survived: None,
         body: "".into(),
     })
 }
@@ -100,24 +104,38 @@ const SECOND: Duration = Duration::from_secs(1);
 const RETIRE: &str = r#""retire""#;
 
 #[tokio::test(start_paused = true)]
-async fn what_a_process_for_suspects_knew_the_next_one_is_told() {
+async fn what_became_of_a_start_can_be_asked() {
     let (mut pool, giver, mut ears) = pool();
-    let (apart, mut their_ears) = join(&mut pool, 1);
-    let mut hand_over = |pool: &mut Pool, claim| {
-        says(pool, giver, Up::Claim { claim });
-        assert_eq!(ears.heard(), answer(claim, true));
-        says(pool, giver, Up::HandOver { claim, suspect: suspect() });
-        their_ears.heard()
+    let (apart, _their_ears) = join(&mut pool, 1);
+    let mut ask = |pool: &mut Pool| {
+        says(pool, giver, Up::Ask { question: 9, message: "mail/7".into() });
+        ears.heard().pop().unwrap()
     };
-    let told = hand_over(&mut pool, 1);
-    assert!(told[0].contains(r#""survived":null"#), "{told:?}");
+    let hand_over = |pool: &mut Pool, claim| {
+        says(pool, giver, Up::Claim { claim });
+        says(pool, giver, Up::HandOver { claim, suspect: suspect() });
+    };
+    assert_eq!(ask(&mut pool), fate(Fate::Unknown));
+    hand_over(&mut pool, 1);
+    assert_eq!(ask(&mut pool), fate(Fate::Open));
     says(&mut pool, apart, Up::Survived { message: "mail/7".into(), count: 3 });
+    assert_eq!(ask(&mut pool), fate(Fate::Open), "it may have come there again");
     says(&mut pool, apart, Up::Done { claim: 1 });
-    let told = hand_over(&mut pool, 2);
-    assert!(told[0].contains(r#""survived":3"#), "{told:?}");
-    says(&mut pool, apart, Up::Done { claim: 2 });
-    let told = hand_over(&mut pool, 3);
-    assert!(told[0].contains(r#""survived":null"#), "once is enough: {told:?}");
+    assert_eq!(ask(&mut pool), fate(Fate::Survived(3)));
+    hand_over(&mut pool, 2);
+    dies(&mut pool, apart);
+    assert_eq!(ask(&mut pool), fate(Fate::Survived(3)), "not what it died of");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_what_a_process_for_suspects_died_nothing_good_is_known() {
+    let (mut pool, giver, mut ears) = pool();
+    let (apart, _their_ears) = join(&mut pool, 1);
+    says(&mut pool, giver, Up::Claim { claim: 1 });
+    says(&mut pool, giver, Up::HandOver { claim: 1, suspect: suspect() });
+    dies(&mut pool, apart);
+    says(&mut pool, giver, Up::Ask { question: 9, message: "mail/7".into() });
+    assert_eq!(ears.heard().pop().unwrap(), fate(Fate::Unknown));
 }
 
 #[tokio::test(start_paused = true)]

@@ -87,7 +87,7 @@ impl Protocol {
             .but(|g| g.rules.crash_limit = u32::from(setup.crash_limit));
         given.capabilities.counts = setup.counts;
         if setup.suspects_apart {
-            given.rules.suspects = Suspects::Elsewhere { longest_wait: super::S };
+            given.rules.suspects = Suspects::Elsewhere { longest_wait: super::S, asked: false };
         }
         Self { setup, mutant, oracle: Arc::new(Oracle::new(given, mutant)) }
     }

@@ -26,6 +26,8 @@ pub(super) enum Mutant {
     GiveBacksAreAttempts,
     /// A suspect that was handed over is started at once.
     NoMarkApart,
+    /// What is known of a start that was survived is not asked for.
+    NobodyAsks,
     /// What is accounted for is, whatever message it was of.
     SettledNotTiedToMessage,
 }
@@ -122,6 +124,16 @@ fn a_settled_count_that_is_not_tied_to_its_message_is_caught() {
         setup.budget.reposts = 1;
     };
     caught(Mutant::SettledNotTiedToMessage, properties::UNMARKED, change);
+}
+
+#[test]
+fn asking_nobody_whether_a_start_was_survived_is_caught() {
+    let change = |setup: &mut Setup| {
+        setup.kills = true;
+        setup.suspects_apart = true;
+        setup.budget.lost_responses = 1;
+    };
+    caught(Mutant::NobodyAsks, properties::SLANDER, change);
 }
 
 #[test]

@@ -42,7 +42,8 @@ pub(super) struct Delivered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Question {
     /// Is it to be run? By a worker that knows the job, or by one that does not.
-    Admit { known: bool },
+    /// Once the supervisor was asked about the start that is marked in it, or not.
+    Admit { known: bool, asked: bool },
     /// It was handed over: is it to be run, by the worker for suspects?
     AdmitApart,
     /// It was run.
@@ -70,6 +71,8 @@ pub(super) enum Plan {
     },
     /// To the worker for suspects; while that is busy it is given back, with that body or its own.
     HandOver(Option<Body>),
+    /// The supervisor, about the marked start; if that is not over yet it is given back.
+    Ask,
     Read(Body),
 }
 
@@ -158,7 +161,8 @@ impl Oracle {
         match question {
             Question::Admit { .. } | Question::AdmitApart => {
                 let (known, rules) = match question {
-                    Question::Admit { known } => (known, rules),
+                    Question::Admit { known, asked: true } => (known, rules.asked()),
+                    Question::Admit { known, asked: false } => (known, rules),
                     _ => (true, here),
                 };
                 let find = |name: &str| kind.filter(|_| known && name == "job");
@@ -168,6 +172,10 @@ impl Oracle {
                     Admission::HandOver(settlement, _) => match self.plan(settlement) {
                         Plan::Rewrite(body) => Plan::HandOver(Some(body)),
                         Plan::Release => Plan::HandOver(None),
+                        plan => panic!("{plan:?}"),
+                    },
+                    Admission::Ask(settlement, _) => match self.plan(settlement) {
+                        Plan::Release => Plan::Ask,
                         plan => panic!("{plan:?}"),
                     },
                 }

@@ -16,6 +16,7 @@ pub(super) const FEW_COPIES: &str = "4: copies in poison are bounded";
 pub(super) const COMPLETIONS: &str = "5: completions are bounded";
 pub(super) const ONCE: &str = "5: without faults nothing happens twice";
 pub(super) const REASON: &str = "6: the reason in poison is on record";
+pub(super) const SLANDER: &str = "6: under a supervisor, what is condemned took its worker with it";
 pub(super) const DELETE: &str = "7: no delete before a finish or a copy";
 pub(super) const OVERLAP: &str = "8: overlapping runs follow a lost lease";
 pub(super) const DRAINED: &str = "9: where nothing can happen any more, all is settled";
@@ -69,6 +70,7 @@ pub(super) fn all() -> Vec<Property<Protocol>> {
             had_faults || s.jobs.iter().all(|job| ends(job) <= 1)
         }),
         always(REASON, |_, s| !s.breached(Breach::ReasonNotOnRecord)),
+        always(SLANDER, |_, s| !s.breached(Breach::Slandered)),
         always(DELETE, |_, s| !s.breached(Breach::EarlyDelete)),
         always(OVERLAP, |_, s| {
             let runs =

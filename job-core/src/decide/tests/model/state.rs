@@ -19,6 +19,8 @@ pub(super) struct State {
     pub(super) workers: [Worker; WORKERS],
     pub(super) jobs: [Ledger; JOBS],
     pub(super) left: Budget,
+    /// The starts that the supervisor knows to have been survived, by message.
+    pub(super) told: [u8; MESSAGES],
     /// What was seen to happen that must not, a bit for each [`Breach`].
     pub(super) breaches: u8,
 }
@@ -38,6 +40,10 @@ pub(super) struct Message {
     pub(super) bound: bool,
     /// On record: it was copied to the poison queue.
     pub(super) copied: bool,
+    /// On record: the delivery in which a start was marked last, and whether its worker went away
+    /// before it was over.
+    pub(super) marked_in: u8,
+    pub(super) took_its_worker: bool,
     /// On record: it was started, and nobody who ran it wrote anything into it since.
     pub(super) open: bool,
 }
@@ -168,6 +174,7 @@ pub(super) enum Breach {
     StartBehindFence = 4,
     ReasonNotOnRecord = 8,
     EarlyDelete = 16,
+    Slandered = 32,
 }
 
 impl State {
@@ -179,6 +186,7 @@ impl State {
             workers: [Worker::IDLE; WORKERS],
             jobs: [Ledger::default(); JOBS],
             left,
+            told: [0; MESSAGES],
             breaches: 0,
         }
     }
@@ -203,6 +211,8 @@ impl State {
             holder: None,
             bound: false,
             copied: false,
+            marked_in: 0,
+            took_its_worker: false,
             open: false,
         };
         self.sent += 1;
@@ -235,6 +245,14 @@ impl State {
         self.drop_receipt(worker);
         let Worker { vain, survived, .. } = self.workers[worker];
         self.workers[worker] = Worker { vain, survived, ..Worker::IDLE };
+    }
+
+    /// A marked start is over, whether or not that can be written.
+    pub(super) fn survives(&mut self, worker: usize) {
+        let w = &mut self.workers[worker];
+        let message = usize::from(w.delivered.message);
+        w.survived[message] = w.delivered.count;
+        self.told[message] = w.delivered.count;
     }
 
     pub(super) fn drop_receipt(&mut self, worker: usize) {
@@ -273,9 +291,5 @@ impl Worker {
 
     pub(super) fn remember_vain(&mut self) {
         self.vain |= 1 << self.delivered.message;
-    }
-
-    pub(super) fn remember_survived(&mut self) {
-        self.survived[usize::from(self.delivered.message)] = self.delivered.count;
     }
 }

@@ -164,6 +164,13 @@ impl Protocol {
                     by,
                 };
                 let receivers = if self.setup.suspects_apart { APART } else { WORKERS };
+                // It would be given back until that is over.
+                if self.setup.suspects_apart
+                    && left.give_backs == 0
+                    && s.workers[APART].has(usize::from(at))
+                {
+                    return;
+                }
                 for worker in (0..receivers).filter(|worker| s.workers[*worker].is_idle()) {
                     actions.push(receive(worker, By::Known));
                     if left.strangers > 0 {
@@ -298,9 +305,8 @@ impl Protocol {
                 let job = self.job(s, usize::from(worker));
                 s.jobs[job].put_off += 1;
                 let w = &mut s.workers[usize::from(worker)];
-                // Should this fail, nobody remembers that it never started.
-                w.marked = false;
                 self.follow(w, Question::Decide(End::GivenBack));
+                s.survives(usize::from(worker));
             }
             Action::HandOver { worker } => self.hand_over(s, usize::from(worker)),
             Action::PlaceIsTaken { worker } => {
@@ -322,9 +328,8 @@ impl Protocol {
                 crash(s, usize::from(worker));
             }
             Action::NoticeLoss { worker } => {
-                let w = &mut s.workers[usize::from(worker)];
-                if w.marked {
-                    w.remember_survived();
+                if s.workers[usize::from(worker)].marked {
+                    s.survives(usize::from(worker));
                 }
                 s.idle(usize::from(worker));
             }
@@ -418,10 +423,10 @@ impl Protocol {
                 s.left.lost_responses -= 1;
                 return;
             }
-            By::Known => Question::Admit { known: true },
+            By::Known => Question::Admit { known: true, asked: false },
             By::Stranger => {
                 s.left.strangers -= 1;
-                Question::Admit { known: false }
+                Question::Admit { known: false, asked: false }
             }
             By::Stopping => {
                 s.left.give_backs -= 1;
@@ -430,25 +435,46 @@ impl Protocol {
                 Question::GiveBack
             }
         };
-        let w = &mut s.workers[usize::from(worker)];
-        w.delivered = delivered;
-        self.process(w, question);
+        s.workers[usize::from(worker)].delivered = delivered;
+        self.process(s, usize::from(worker), question);
     }
 
     /// What it was given.
-    fn process(&self, w: &mut Worker, question: Question) {
+    fn process(&self, s: &mut State, worker: usize, question: Question) {
+        let w = &mut s.workers[worker];
         let at = w.delivered.message;
         let survived = std::mem::take(&mut w.survived[usize::from(at)]);
-        if survived > 0 {
-            let plan = self.oracle.ask(w.delivered, Question::Unmark { count: survived });
-            let Plan::Read(body) = plan else { panic!("{plan:?}") };
-            w.delivered.body = body;
-        }
+        self.unmark(w, survived);
         if w.vain & (1 << at) != 0 {
             w.phase = Phase::Deleting;
             return;
         }
-        self.follow(w, question);
+        let (message, plan) = (w.delivered.message, self.oracle.ask(w.delivered, question));
+        match question {
+            Question::Admit { known, .. } if plan == Plan::Ask => {
+                if s.workers[APART].has(usize::from(message)) {
+                    s.left.give_backs -= 1;
+                    let job = self.job(s, worker);
+                    s.jobs[job].put_off += 1;
+                    s.workers[worker].phase = Phase::Releasing;
+                    return;
+                }
+                let survived = s.told[usize::from(message)];
+                let w = &mut s.workers[worker];
+                self.unmark(w, survived);
+                self.follow(w, Question::Admit { known, asked: true });
+            }
+            question => self.follow(w, question),
+        }
+    }
+
+    /// Without the mark of a start that was survived.
+    fn unmark(&self, w: &mut Worker, survived: u8) {
+        if survived > 0 && !self.is(Mutant::NobodyAsks) {
+            let plan = self.oracle.ask(w.delivered, Question::Unmark { count: survived });
+            let Plan::Read(body) = plan else { panic!("{plan:?}") };
+            w.delivered.body = body;
+        }
     }
 
     /// Lease and all. Should it get lost on the way, it is as if whoever gets it were killed.
@@ -460,7 +486,7 @@ impl Protocol {
         s.idle(from);
         let w = &mut s.workers[APART];
         (w.delivered, w.lease) = (delivered, lease);
-        self.process(w, Question::AdmitApart);
+        self.process(s, APART, Question::AdmitApart);
     }
 
     fn follow(&self, w: &mut Worker, question: Question) {
@@ -479,7 +505,7 @@ impl Protocol {
                 Phase::Fencing { fence, copy }
             }
             Plan::Poison { copy, .. } => self.behind_fence(copy),
-            Plan::Read(_) => panic!("{plan:?}"),
+            Plan::Ask | Plan::Read(_) => panic!("{plan:?}"),
         };
     }
 
@@ -525,6 +551,9 @@ impl Protocol {
                 ledger.put_off += 1;
                 s.left.give_backs -= 1;
             }
+        }
+        if s.workers[at].marked {
+            s.survives(at);
         }
         let w = &mut s.workers[at];
         self.follow(w, Question::Decide(end));
@@ -573,6 +602,8 @@ impl Protocol {
             Phase::Marking(mark) => {
                 written = Some(mark);
                 message.place = Place::Leased;
+                message.marked_in = w.delivered.count;
+                message.took_its_worker = false;
             }
             Phase::Fencing { fence, .. } => {
                 written = Some(fence);
@@ -620,7 +651,7 @@ impl Protocol {
                 w.phase = Phase::Ready;
             }
             Phase::Marking(_) => {
-                w.remember_survived();
+                s.survives(at);
                 s.idle(at);
             }
             Phase::Fencing { copy, .. } if done || self.is(Mutant::CopyDespiteLostFence) => {
@@ -644,7 +675,7 @@ impl Protocol {
             w.remember_vain();
         }
         if w.marked || matches!(w.phase, Phase::Marking(_)) {
-            w.remember_survived();
+            s.survives(at);
         }
         s.idle(at);
     }
@@ -669,6 +700,12 @@ impl Protocol {
         };
         if !is_on_record {
             s.breach(Breach::ReasonNotOnRecord);
+        }
+        let is_condemned =
+            matches!(facts.poison, Some((PoisonState::Final, PoisonReason::Crashed)));
+        let is_well = s.message(at).is_some_and(|message| !message.took_its_worker);
+        if self.setup.suspects_apart && is_condemned && is_well {
+            s.breach(Breach::Slandered);
         }
         let reason = facts.poison.map_or(PoisonReason::Other, |(_, reason)| reason);
         let job = u8::try_from(job).unwrap_or(u8::MAX);
@@ -708,6 +745,13 @@ fn lease_over(s: &mut State, at: u8) {
 
 /// What a worker knows goes with it.
 fn crash(s: &mut State, at: usize) {
+    let w = s.workers[at];
+    let starts = w.marked && matches!(w.phase, Phase::Ready | Phase::Running);
+    if (starts || matches!(w.phase, Phase::Marking(_)))
+        && let Some(message) = s.message(at)
+    {
+        message.took_its_worker |= message.marked_in == w.delivered.count;
+    }
     s.idle(at);
     s.workers[at] = Worker::IDLE;
 }
