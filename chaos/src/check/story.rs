@@ -112,12 +112,31 @@ pub(super) struct Message {
     /// Or that of a request that was struck, after a delivery of that time. Its process knows, and
     /// tells its supervisor.
     witnessed: Option<Micros>,
-    /// It may have been given back with the mark of a start, for somebody else to judge: on the
-    /// wire that looks like a renewal.
-    waits: bool,
     pub(super) deliveries: Vec<Delivery>,
     /// It was put off for longer than there is a reason for.
     pub(super) too_long: bool,
+}
+
+/// By message: when requests about it were under way that were struck, or slow.
+fn struck(entries: &[Entry]) -> HashMap<String, Vec<(Micros, Micros)>> {
+    let mut all = HashMap::<_, Vec<_>>::new();
+    for Entry { at, event, .. } in entries {
+        let Event::Wire(wire) = event else { continue };
+        if wire.fault.is_some() || wire.is_lost(*at) {
+            for id in wire.messages.iter().filter_map(|seen| seen.id.clone()) {
+                all.entry(id).or_default().push((wire.sent, *at));
+            }
+        }
+    }
+    all
+}
+
+impl Wire {
+    /// Whether nobody may have heard the answer to it in time.
+    fn is_lost(&self, at: Micros) -> bool {
+        let took = at.saturating_sub(self.sent) + self.delayed_ms.unwrap_or_default() * 1_000;
+        !self.answered || took > SLOW
+    }
 }
 
 /// For how long a message may be hidden at most whose body changed in that way, in milliseconds. A
@@ -261,6 +280,9 @@ pub(super) struct Story {
     /// Messages at the end that are no jobs.
     pub(super) strangers: u32,
     pub(super) faults: BTreeMap<String, u32>,
+    /// When requests about a message were under way that were struck, or slow: one that began before
+    /// a lease ran out may end after it.
+    struck: HashMap<String, Vec<(Micros, Micros)>>,
 }
 
 impl Story {
@@ -287,6 +309,7 @@ impl Story {
             supervisors: Vec::new(),
             strangers: 0,
             faults: BTreeMap::new(),
+            struck: struck(entries),
         };
         let mut owners = HashMap::new();
         for entry in entries {
@@ -391,10 +414,9 @@ impl Story {
         if let Some(fault) = &wire.fault {
             *self.faults.entry(fault.clone()).or_default() += 1;
         }
-        let Rules { lease_ms: lease, crash_limit, .. } = self.rules;
+        let Rules { lease_ms: lease, .. } = self.rules;
         let processes = &self.processes;
-        let took = at.saturating_sub(wire.sent) + wire.delayed_ms.unwrap_or_default() * 1_000;
-        let lost = !wire.answered || took > SLOW;
+        let lost = wire.is_lost(at);
         for seen in &wire.messages {
             let (Some(id), body) = (&seen.id, &seen.body) else { continue };
             let job = match body {
@@ -429,11 +451,15 @@ impl Story {
                 Op::Send => {}
                 Op::Receive => {
                     let count = seen.count.unwrap_or_default();
-                    let waits = std::mem::take(&mut message.waits);
-                    if message.last == Last::Held && !waits {
+                    if message.last == Last::Held {
                         let before = message.deliveries.last();
+                        let since = |from| {
+                            let mut all = self.struck.get(id).into_iter().flatten();
+                            all.any(|(sent, ended)| *ended >= from && *sent <= at)
+                        };
                         let struck = before.is_none_or(|before| {
-                            !before.answered || job.struck.is_some_and(|it| it >= before.at)
+                            let earlier = job.struck.is_some_and(|it| it >= before.at);
+                            !before.answered || earlier || since(before.at)
                         });
                         let holder = before.and_then(|it| Some((it, processes.get(&it.worker)?)));
                         // One that was handed over, and not touched since.
@@ -482,10 +508,6 @@ impl Story {
                             message.fenced.get_or_insert(at);
                         }
                     }
-                    message.waits = body.is_none()
-                        && message.mark == Mark::Started
-                        && message.body.crashed + 1 >= crash_limit
-                        && message.deliveries.last().is_some_and(|it| !it.run);
                     let holds = match body {
                         Some(body) => matches!(body.mark, Mark::Started | Mark::Fenced),
                         None => hidden == lease,
