@@ -1,5 +1,6 @@
 //! The supervisor itself: all its processes, and what becomes of them.
 
+mod suspects;
 #[cfg(test)]
 mod tests;
 
@@ -12,14 +13,15 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, error, info, warn};
 
+use self::suspects::Desk;
 use super::child::{Event, Exit, Killed, Order, Program};
 use super::handle::SupervisorHandle;
 use super::report::{ProcessState, ProcessStatus, SupervisorError, SupervisorReport, words};
 use super::slot::{Life, Next, Past};
-use super::wire::{Down, SUSPECTS, Suspect, Up};
+use super::wire::{Down, SUSPECTS, Up};
 use super::{AFTER_GRACE, DEFAULT_GRACE, Settings};
 use crate::Report;
-use crate::worker::{Fate, Signals, Survived};
+use crate::worker::{Signals, Survived};
 
 /// The process for suspects ends when it had nothing to do for so long.
 const SUSPECTS_IDLE: Duration = Duration::from_secs(60);
@@ -85,32 +87,6 @@ struct Member {
     jobs: Report,
     /// What it said when it ended.
     ended: Option<Option<String>>,
-}
-
-/// Where suspects are handed over: one at a time.
-#[derive(Default)]
-struct Desk {
-    claim: Option<Claim>,
-    last: u64,
-    idle_since: Option<Instant>,
-}
-
-struct Claim {
-    from: Id,
-    /// Its number there.
-    number: u64,
-    phase: Phase,
-    /// Once it was handed over: which message it is.
-    message: Option<String>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    /// The process for suspects is starting.
-    Waiting,
-    Granted,
-    /// It runs there, under that number.
-    Running(u64),
 }
 
 struct Failure {
@@ -263,6 +239,7 @@ impl Pool {
                 return None;
             }
             Err(error) => {
+                warn!(process = place.name, %error, "a worker process cannot be started");
                 let exit =
                     Exit { status: Err(format!("it cannot be started: {error}")), killed: None };
                 let life = Life { lived: Duration::ZERO, served: false, useful: false };
@@ -379,19 +356,9 @@ impl Pool {
                 self.grant();
             }
             Up::Claim { claim } => self.claim(id, claim),
-            Up::Withdraw { claim } => {
-                if self.desk.claim.as_ref().is_some_and(|it| {
-                    it.from == id && it.number == claim && !matches!(it.phase, Phase::Running(_))
-                }) {
-                    self.desk.free();
-                }
-            }
+            Up::Withdraw { claim } => self.withdraw(id, claim),
             Up::HandOver { claim, suspect } => self.hand_over(id, claim, suspect),
-            Up::Done { claim } => {
-                if self.desk.claim.as_ref().is_some_and(|it| it.phase == Phase::Running(claim)) {
-                    self.desk.free();
-                }
-            }
+            Up::Done { claim } => self.done(claim),
             Up::Survived { message, count } => self.survived.remember(&message, Some(count)),
             Up::Ask { question, message } => {
                 let fate = self.fate(&message);
@@ -469,18 +436,7 @@ impl Pool {
         place.last_exit = Some(text.clone());
 
         let suspects = place.name == SUSPECTS;
-        if let Some(claim) = &self.desk.claim {
-            match claim.phase {
-                Phase::Waiting if suspects => {
-                    self.answer(false);
-                    self.desk.free();
-                }
-                // Whoever has it is told by nobody; it comes again when its lease ends.
-                Phase::Granted | Phase::Running(_) if suspects => self.desk.free(),
-                Phase::Waiting | Phase::Granted if claim.from == id => self.desk.free(),
-                _ => {}
-            }
-        }
+        self.release_desk(id, suspects);
 
         let place = &mut self.places[at];
         if place.successor == Some(id) {
@@ -538,75 +494,6 @@ impl Pool {
                 self.handle.stop.cancel();
             }
         }
-    }
-
-    /// Somebody has a suspect.
-    fn claim(&mut self, id: Id, number: u64) {
-        let at = self.places.len() - 1;
-        let resting = self.places[at].keep_until.is_some_and(|until| Instant::now() < until);
-        let ending = self.places[at].current.and_then(|id| self.members.get(&id));
-        let ending = ending.is_some_and(|member| member.ending);
-        if self.desk.claim.is_some() || self.stopping || resting || ending {
-            if let Some(member) = self.members.get(&id) {
-                member.tell(Down::Claimed { claim: number, granted: false });
-            }
-            return;
-        }
-        self.desk.claim = Some(Claim { from: id, number, phase: Phase::Waiting, message: None });
-        self.desk.idle_since = None;
-        if self.places[at].current.is_none() && self.start(at).is_none() {
-            self.answer(false);
-            self.desk.free();
-            return;
-        }
-        self.grant();
-    }
-
-    /// Answers who waits, once the process for suspects is ready.
-    fn grant(&mut self) {
-        let ready = self.suspects().is_some_and(|member| member.serving && !member.ending);
-        if ready && self.desk.claim.as_ref().is_some_and(|claim| claim.phase == Phase::Waiting) {
-            self.answer(true);
-        }
-    }
-
-    fn answer(&mut self, granted: bool) {
-        let Some(claim) = &mut self.desk.claim else { return };
-        if granted {
-            claim.phase = Phase::Granted;
-        }
-        if let Some(member) = self.members.get(&claim.from) {
-            member.tell(Down::Claimed { claim: claim.number, granted });
-        }
-    }
-
-    fn hand_over(&mut self, id: Id, number: u64, suspect: Suspect) {
-        let Some(claim) = &mut self.desk.claim else { return };
-        if (claim.from, claim.number, claim.phase) != (id, number, Phase::Granted) {
-            return;
-        }
-        self.desk.last += 1;
-        let running = self.desk.last;
-        claim.phase = Phase::Running(running);
-        claim.message = Some(suspect.message());
-        self.report.suspects += 1;
-        if let Some(member) = self.suspects() {
-            member.tell(Down::Suspect { claim: running, suspect });
-        }
-    }
-
-    /// What became of the start that is marked in a message. A process that died has said before
-    /// what it knew: its death is heard of last.
-    fn fate(&self, message: &String) -> Fate {
-        let claim = self.desk.claim.as_ref();
-        if claim.is_some_and(|claim| claim.message.as_ref() == Some(message)) {
-            return Fate::Open;
-        }
-        self.survived.get(message).map_or(Fate::Unknown, Fate::Survived)
-    }
-
-    fn suspects(&self) -> Option<&Member> {
-        self.members.get(&self.places.last()?.current?)
     }
 
     /// When there is something to do by itself.
@@ -701,12 +588,5 @@ impl Pool {
             last_exit: place.last_exit.clone(),
             jobs,
         }
-    }
-}
-
-impl Desk {
-    fn free(&mut self) {
-        self.claim = None;
-        self.idle_since = Some(Instant::now());
     }
 }

@@ -8,11 +8,11 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::advance;
 
 use super::super::Supervisor;
-use super::super::wire::line;
+use super::super::wire::{Suspect, line};
 use super::*;
 use crate::QueueName;
 use crate::backend::{MessageId, Receipt, Token};
-use crate::worker::{Counters, Handed, Held};
+use crate::worker::{Counters, Fate, Handed, Held};
 
 /// What a process is told.
 struct Ears(UnboundedReceiver<Order>);
