@@ -117,11 +117,45 @@ pub(super) struct Message {
     pub(super) too_long: bool,
 }
 
+/// The entries in the order in which the service did what they tell of. They are written down as
+/// requests end, and one that was begun before a receive's end, with the receipt that this made
+/// worthless, and that was carried out, was so before it.
+fn in_order(entries: &[Entry]) -> Vec<&Entry> {
+    let mut received = HashMap::<&str, Vec<(usize, Micros)>>::new();
+    let mut ordered: Vec<_> = (0..)
+        .zip(entries)
+        .map(|(at, entry)| {
+            let mut place = (at, 1);
+            if let Event::Wire(wire) = &entry.event
+                && wire.applied()
+            {
+                for id in wire.messages.iter().filter_map(|seen| seen.id.as_deref()) {
+                    let receives = received.entry(id).or_default();
+                    if wire.op == Op::Receive {
+                        receives.push((at, entry.at));
+                    } else if let Some((before, _)) =
+                        receives.iter().find(|(_, ended)| *ended > wire.sent)
+                    {
+                        place = (*before, 0);
+                    }
+                }
+            }
+            (place, entry)
+        })
+        .collect();
+    ordered.sort_by_key(|(place, _)| *place);
+    ordered.into_iter().map(|(_, entry)| entry).collect()
+}
+
 /// By message: when requests about it were under way that were struck, or slow.
 fn struck(entries: &[Entry]) -> HashMap<String, Vec<(Micros, Micros)>> {
     let mut all = HashMap::<_, Vec<_>>::new();
     for Entry { at, event, .. } in entries {
         let Event::Wire(wire) = event else { continue };
+        // A receive that is slow itself does not explain what it finds.
+        if wire.op == Op::Receive {
+            continue;
+        }
         if wire.fault.is_some() || wire.is_lost(*at) {
             for id in wire.messages.iter().filter_map(|seen| seen.id.clone()) {
                 all.entry(id).or_default().push((wire.sent, *at));
@@ -312,7 +346,7 @@ impl Story {
             struck: struck(entries),
         };
         let mut owners = HashMap::new();
-        for entry in entries {
+        for entry in in_order(entries) {
             story.take(entry, &mut owners);
         }
         Ok(story)
@@ -428,6 +462,7 @@ impl Story {
             };
             owners.insert(id.clone(), job.clone());
             let job = self.jobs.entry(job).or_default();
+            let struck_before = job.struck;
             if lost || wire.fault.is_some() {
                 job.struck = Some(at);
             }
@@ -458,7 +493,7 @@ impl Story {
                             all.any(|(sent, ended)| *ended >= from && *sent <= at)
                         };
                         let struck = before.is_none_or(|before| {
-                            let earlier = job.struck.is_some_and(|it| it >= before.at);
+                            let earlier = struck_before.is_some_and(|it| it >= before.at);
                             !before.answered || earlier || since(before.at)
                         });
                         let holder = before.and_then(|it| Some((it, processes.get(&it.worker)?)));

@@ -551,6 +551,26 @@ fn a_renewal_that_the_service_is_slow_to_make_is_a_reason_to_lose_a_lease() {
     assert_eq!(renewed(5_400), [0], "that was slow, and sent too late");
 }
 
+#[test]
+fn a_message_that_is_given_back_may_be_received_before_the_answer_to_that() {
+    let given_back = |sent: u64| {
+        let mut tale = Tale::new();
+        tale.enqueue(100, Kind::Slow).receive(200, FIRST, 1);
+        let first = tale.start(200, FIRST);
+        tale.tell(1_000, FIRST, Event::Cancelled { job: JOB.into(), run: first });
+        tale.receive(1_100, SECOND_WORKER, 2);
+        let second = tale.start(1_100, SECOND_WORKER);
+        tale.wire(1_110, FIRST, Op::Update, |wire| {
+            (wire.sent, wire.hidden_ms) = (sent * 1_000, Some(0));
+            wire.messages[0].body.as_mut().unwrap().given_back = 1;
+        });
+        tale.finish(1_200, SECOND_WORKER, second, End::Done).delete(1_210, SECOND_WORKER);
+        tale.broken()
+    };
+    assert_eq!(given_back(1_050), NONE);
+    assert_ne!(given_back(1_105), NONE, "it was sent too late for that");
+}
+
 /// A blocking handler starts, and the lease of a job in that process runs out. It was received at
 /// that time, and run if `run`.
 fn beside_a_block(at: u64, run: bool) -> Vec<u8> {

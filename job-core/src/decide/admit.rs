@@ -25,10 +25,11 @@ const SUSPECT: u32 = 2;
 /// How long a suspect waits that cannot be handed over: longer each time, since many may be waiting.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 
-const CRASHED: &str = "the worker running this job went away without a word, again and again; \
-                       look for aborts, stack overflows and out-of-memory kills";
+const CRASHED: &str = "the worker running this job went away without a word, or was blocked by it \
+                       for longer than its timeout, again and again; look for aborts, stack \
+                       overflows, out-of-memory kills and calls that block";
 
-const RUNS_STILL: &str = "it may be running still in the process for suspects";
+const RUNS_STILL: &str = "an earlier start of it may not be over yet in another process";
 
 const WAITS: &str = "it was there when its process went away, more than once; it waits for its turn \
                      in the process for suspects";
@@ -42,9 +43,9 @@ pub(crate) enum Admission<'a, J> {
     Settle(Settlement, Refusal),
     /// Do not run it here: hand it over to the process for suspects; if that is busy, settle it so.
     HandOver(Settlement, Refusal),
-    /// A start is marked in it. Ask the supervisor whether that was survived, and then again here;
-    /// if it is not over yet, settle it so.
-    Ask(Settlement, Refusal),
+    /// A start is marked in it, with that count. Ask who may know whether it was survived, and then
+    /// again here; if it is not over yet, settle it so.
+    Ask(u32, Settlement, Refusal),
 }
 
 /// Bodies hold job args, so only their length is shown.
@@ -63,8 +64,8 @@ impl<J: fmt::Debug> fmt::Debug for Admission<'_, J> {
             Self::HandOver(settlement, refusal) => {
                 f.debug_tuple("HandOver").field(settlement).field(refusal).finish()
             }
-            Self::Ask(settlement, refusal) => {
-                f.debug_tuple("Ask").field(settlement).field(refusal).finish()
+            Self::Ask(mark, settlement, refusal) => {
+                f.debug_tuple("Ask").field(mark).field(settlement).field(refusal).finish()
             }
         }
     }
@@ -136,13 +137,18 @@ pub(crate) fn admit<'a, J: Known>(
         return Admission::Settle(settlement, refusal);
     }
 
-    let crashed_now = envelope.history.has_open_mark(seen.message_id);
-    if crashed_now && let Suspects::Elsewhere { longest_wait, asked: false } = rules.suspects {
+    let open_mark = envelope.history.open_mark(seen.message_id);
+    let crashed_now = open_mark.is_some();
+    if let Some(mark) = open_mark.filter(|_| !rules.asked) {
         // The mark may be there although nothing started, or the lease was lost and the process is
         // well. It stays, as the body does.
         let refusal = Refusal::of(&envelope, Some(RUNS_STILL.to_owned()));
+        let longest_wait = match rules.suspects {
+            Suspects::Elsewhere { longest_wait } => longest_wait,
+            Suspects::Here => Duration::ZERO,
+        };
         let delay = longest_wait / 4 + up_to(longest_wait / 2, rng);
-        return Admission::Ask(Settlement::Release { delay, why: Later::GiveBack }, refusal);
+        return Admission::Ask(mark, Settlement::Release { delay, why: Later::GiveBack }, refusal);
     }
     if crashed_now {
         envelope.history.started = None;
@@ -283,7 +289,7 @@ fn check_crashes<'a, J: Known>(
 
     let is_last = history.crashed + 1 >= crash_limit || history.attempt() >= max_attempts;
     let suspect = history.crashed >= SUSPECT || (history.crashed > 0 && is_last);
-    if suspect && let Suspects::Elsewhere { longest_wait, .. } = rules.suspects {
+    if suspect && let Suspects::Elsewhere { longest_wait } = rules.suspects {
         let refusal = Refusal::of(&envelope, Some(WAITS.to_owned()));
         let expires_in = job.policy().expires_in;
         let wait = Backoff::exponential(FIRST_WAIT.min(longest_wait), longest_wait);
@@ -295,7 +301,8 @@ fn check_crashes<'a, J: Known>(
     let unsure = suspect || crashed_now || !capabilities.counts || unreported.is_none_or(|n| n > 0);
     let mut mark = None;
     if unsure && capabilities.replace {
-        let count = seen.count.unwrap_or(0);
+        // Where nobody counts, any number will do that tells this start from the others.
+        let count = seen.count.unwrap_or_else(|| rng.u32(..));
         envelope.history.started = Some(Mark { message_id: seen.message_id.to_string(), count });
         mark = envelope.encode_within(capabilities.max_body);
     }

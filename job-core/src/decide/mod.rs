@@ -81,16 +81,9 @@ pub(crate) struct Rules {
     pub(crate) put_back_limit: Duration,
     /// Whether this worker runs jobs that may be about to take it with them.
     pub(crate) suspects: Suspects,
-}
-
-impl Rules {
-    /// Once the supervisor was asked about the start that is marked in a message.
-    pub(crate) fn asked(mut self) -> Self {
-        if let Suspects::Elsewhere { asked, .. } = &mut self.suspects {
-            *asked = true;
-        }
-        self
-    }
+    /// Whether who may know was asked about the start that is marked in the message. Where that was
+    /// survived, its mark has been taken out.
+    pub(crate) asked: bool,
 }
 
 /// Where suspects run: jobs of which two starts or more ended with the worker going away.
@@ -103,9 +96,6 @@ pub(crate) enum Suspects {
     Elsewhere {
         /// The longest that one waits before it asks again whether it is its turn.
         longest_wait: Duration,
-        /// The supervisor was asked whether the marked start was survived. Where it was, the mark
-        /// has been taken out of the message.
-        asked: bool,
     },
 }
 

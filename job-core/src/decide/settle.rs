@@ -76,7 +76,7 @@ pub(crate) fn give_back_unstarted(
     capabilities: &Capabilities,
 ) -> Settlement {
     // Whether a marked start was a crash is for the next one to find out: there is no time to ask.
-    let has_open_mark = envelope.history.has_open_mark(seen.message_id);
+    let has_open_mark = envelope.history.open_mark(seen.message_id).is_some();
     let delay = std::mem::take(&mut envelope.delay_left);
     if has_open_mark || may_go_unsaid(&envelope, seen, capabilities) || !delay.is_zero() {
         return Settlement::Release { delay: Duration::ZERO, why: Later::GiveBack };

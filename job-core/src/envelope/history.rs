@@ -55,9 +55,9 @@ impl History {
         Some(count?.saturating_sub(self.settled_count(message)).saturating_sub(1))
     }
 
-    /// Whether a start of this message was announced and never reported on.
-    pub(crate) fn has_open_mark(&self, message: &MessageId) -> bool {
-        self.started.as_ref().is_some_and(|mark| mark.is_of(message))
+    /// The count of the mark, if a start of this message was announced and never reported on.
+    pub(crate) fn open_mark(&self, message: &MessageId) -> Option<u32> {
+        self.started.as_ref().filter(|mark| mark.is_of(message)).map(|mark| mark.count)
     }
 
     /// Accounts for this delivery and all before it.

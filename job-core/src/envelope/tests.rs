@@ -241,10 +241,10 @@ fn marks_are_of_one_message_only() {
     let mut history =
         History { started: mark("m-1", 4), settled: mark("m-1", 3), ..History::default() };
     assert_eq!((history.settled_count(&this), history.settled_count(&other)), (3, 0));
-    assert_eq!((history.has_open_mark(&this), history.has_open_mark(&other)), (true, false));
+    assert_eq!((history.open_mark(&this), history.open_mark(&other)), (Some(4), None));
     history.settle(&other, Some(u32::MAX));
     assert_eq!((history.settled_count(&this), history.settled_count(&other)), (0, u32::MAX));
-    assert!(!history.has_open_mark(&this));
+    assert_eq!(history.open_mark(&this), None);
     history.settle(&other, None);
     assert_eq!(history, History::default());
 }

@@ -18,10 +18,10 @@ use super::child::{Event, Exit, Killed, Order, Program};
 use super::handle::SupervisorHandle;
 use super::report::{ProcessState, ProcessStatus, SupervisorError, SupervisorReport, words};
 use super::slot::{Life, Next, Past};
-use super::wire::{Down, SUSPECTS, Up};
+use super::wire::{Down, Mark, SUSPECTS, Up};
 use super::{AFTER_GRACE, DEFAULT_GRACE, Settings};
 use crate::Report;
-use crate::worker::{Signals, Survived};
+use crate::worker::{Recent, Signals};
 
 /// The process for suspects ends when it had nothing to do for so long.
 const SUSPECTS_IDLE: Duration = Duration::from_secs(60);
@@ -41,8 +41,8 @@ pub(super) struct Pool {
     members: BTreeMap<Id, Member>,
     last_id: Id,
     desk: Desk,
-    /// What the processes know of their jobs: they may end of others, or not be who is asked.
-    survived: Survived<String>,
+    /// The starts that processes have told to be survived, where their messages do not say so.
+    survived: Recent<Mark>,
     tell: UnboundedSender<(Id, Event)>,
     events: UnboundedReceiver<(Id, Event)>,
     tasks: JoinSet<()>,
@@ -84,6 +84,8 @@ struct Member {
     grace: Option<Duration>,
     /// It was over its limit of memory soon after its start.
     too_large: bool,
+    /// The starts that it has marked and not told to be over, and by when they are, or hang.
+    open: BTreeMap<Mark, Instant>,
     jobs: Report,
     /// What it said when it ended.
     ended: Option<Option<String>>,
@@ -130,7 +132,7 @@ impl Pool {
             members: BTreeMap::new(),
             last_id: 0,
             desk: Desk::default(),
-            survived: Survived::default(),
+            survived: Recent::default(),
             tell,
             events,
             tasks: JoinSet::new(),
@@ -276,6 +278,7 @@ impl Pool {
                 remind_at: None,
                 grace: None,
                 too_large: false,
+                open: BTreeMap::new(),
                 jobs: Report::default(),
                 ended: None,
             },
@@ -359,9 +362,10 @@ impl Pool {
             Up::Withdraw { claim } => self.withdraw(id, claim),
             Up::HandOver { claim, suspect } => self.hand_over(id, claim, suspect),
             Up::Done { claim } => self.done(claim),
-            Up::Survived { message, count } => self.survived.remember(&message, Some(count)),
-            Up::Ask { question, message } => {
-                let fate = self.fate(&message);
+            Up::Marked { mark, within_millis } => self.marked(id, mark, within_millis),
+            Up::Over { mark, survived } => self.over(id, mark, survived),
+            Up::Ask { question, mark } => {
+                let fate = self.fate(&mark);
                 if let Some(member) = self.members.get(&id) {
                     member.tell(Down::Answer { question, fate });
                 }
@@ -501,7 +505,8 @@ impl Pool {
         let starts = self.places.iter().filter_map(|place| place.start_at);
         let idle = self.desk.idle_since.map(|since| since + SUSPECTS_IDLE);
         let reminders = self.members.values().filter_map(|member| member.remind_at);
-        starts.chain(idle).chain(reminders).min()
+        let hung = self.desk.hangs_at();
+        starts.chain(idle).chain(reminders).chain(hung).min()
     }
 
     fn on_time(&mut self) {
@@ -523,6 +528,7 @@ impl Pool {
                 );
             }
         }
+        self.end_what_hangs(now);
         if self.desk.idle_since.is_some_and(|since| since + SUSPECTS_IDLE <= now) {
             self.desk.idle_since = None;
             let current = self.places.last().and_then(|place| place.current);

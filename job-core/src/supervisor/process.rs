@@ -23,7 +23,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::{Span, error, info, info_span};
 
-use super::wire::{self, Down, HEARTBEAT, SUSPECTS, Suspect, Up, line};
+use super::wire::{self, Down, HEARTBEAT, Mark, SUSPECTS, Suspect, Up, line};
 use super::{AFTER_GRACE, DEFAULT_GRACE};
 use crate::backend::MessageId;
 use crate::envelope::error_text;
@@ -365,14 +365,18 @@ impl Home for Arc<Link> {
         self.name == SUSPECTS
     }
 
-    fn survived(&self, queue: &QueueName, message: &MessageId, count: Option<u32>) {
-        let message = wire::message(queue, message);
-        self.send(&Up::Survived { message, count: count.unwrap_or(0) });
+    fn marked(&self, queue: &QueueName, message: &MessageId, mark: u32, within: Duration) {
+        let within_millis = wire::millis(within);
+        self.send(&Up::Marked { mark: Mark::new(queue, message, mark), within_millis });
     }
 
-    async fn fate(&self, queue: &QueueName, message: &MessageId) -> Fate {
+    fn over(&self, queue: &QueueName, message: &MessageId, mark: u32, survived: bool) {
+        self.send(&Up::Over { mark: Mark::new(queue, message, mark), survived });
+    }
+
+    async fn fate(&self, queue: &QueueName, message: &MessageId, mark: u32) -> Fate {
         let (question, answered) = lock(&self.questions).ask();
-        self.send(&Up::Ask { question, message: wire::message(queue, message) });
+        self.send(&Up::Ask { question, mark: Mark::new(queue, message, mark) });
         answered.await.unwrap_or(Fate::Open)
     }
 

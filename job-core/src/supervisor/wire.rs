@@ -3,7 +3,6 @@
 //!
 //! A suspect goes this way with its body and its receipt, so lines are never shown.
 
-use std::fmt::Display;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -41,11 +40,12 @@ pub(super) enum Up {
     HandOver { claim: u64, suspect: Suspect },
     /// From the process for suspects: that one is done with.
     Done { claim: u64 },
-    /// The start that was marked in the delivery of that count was not its end. The process may end
-    /// of another before anybody asks.
-    Survived { message: String, count: u32 },
-    /// What is known of the start that is marked in a message?
-    Ask { question: u64, message: String },
+    /// A start is about to be marked. It is over within that time, or its job hangs.
+    Marked { mark: Mark, within_millis: u64 },
+    /// That start is over.
+    Over { mark: Mark, survived: bool },
+    /// What became of the start that is marked so?
+    Ask { question: u64, mark: Mark },
     /// It ends, and that is what it has done.
     Ended { error: Option<String>, report: Report },
 }
@@ -68,10 +68,24 @@ pub(super) enum Down {
     Suspect { claim: u64, suspect: Suspect },
 }
 
+/// The mark of a start in a message.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(super) struct Mark {
+    queue: String,
+    message: String,
+    count: u32,
+}
+
+impl Mark {
+    pub(super) fn new(queue: &QueueName, message: &MessageId, count: u32) -> Self {
+        Self { queue: queue.to_string(), message: message.to_string(), count }
+    }
+}
+
 /// A message with its lease.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Suspect {
-    pub(super) queue: String,
+    queue: String,
     message_id: Text,
     token: Text,
     left_millis: u64,
@@ -109,12 +123,9 @@ impl Suspect {
         }
     }
 
-    /// What it is called in [`Up::Survived`] and [`Up::Ask`].
-    pub(super) fn message(&self) -> String {
-        match &self.message_id {
-            Text::Number(number) => message(&self.queue, number),
-            Text::Text(text) => message(&self.queue, text),
-        }
+    /// For how long it is held.
+    pub(super) fn left(&self) -> Duration {
+        Duration::from_millis(self.left_millis)
     }
 
     pub(super) fn read(self) -> Result<Handed, BoxError> {
@@ -138,11 +149,6 @@ impl Suspect {
             body: STANDARD.decode(self.body)?.into(),
         })
     }
-}
-
-/// What a message is called.
-pub(super) fn message(queue: impl Display, id: impl Display) -> String {
-    format!("{queue}/{id}")
 }
 
 /// A message and its end of line.

@@ -31,12 +31,15 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
     /// Asks to hand one suspect over; `None` if that process has one already. Cancel-safe.
     async fn claim(&self) -> Option<Box<dyn Claim>>;
 
-    /// A start that was marked in a message did not end in a crash, whether or not that can be
-    /// written.
-    fn survived(&self, queue: &QueueName, message: &MessageId, count: Option<u32>);
+    /// A start is about to be marked in a message, with that count. If it is not over `within` that
+    /// time, its job hangs.
+    fn marked(&self, queue: &QueueName, message: &MessageId, mark: u32, within: Duration);
 
-    /// What the supervisor knows of the start that is marked in a message. Cancel-safe.
-    async fn fate(&self, queue: &QueueName, message: &MessageId) -> Fate;
+    /// That start is over. If `survived`, its mark may be there still, and is that of no crash.
+    fn over(&self, queue: &QueueName, message: &MessageId, mark: u32, survived: bool);
+
+    /// What the supervisor knows of the start that is marked so in a message. Cancel-safe.
+    async fn fate(&self, queue: &QueueName, message: &MessageId, mark: u32) -> Fate;
 
     /// The next suspect of a queue; by asking for it, the one before is done with. Cancel-safe.
     async fn suspect(&self, queue: &QueueName) -> Handed;
@@ -46,11 +49,11 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Fate {
-    /// The one in the delivery of that count was survived.
-    Survived(u32),
-    /// It may not be over, in the process for suspects.
+    /// Its process lives, and has said that it is over.
+    Survived,
+    /// Its process lives, and has not said so.
     Open,
-    /// Nobody has said that it was survived.
+    /// Its process is gone, or it hangs, or it was never heard of.
     Unknown,
 }
 

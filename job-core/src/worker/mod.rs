@@ -18,12 +18,13 @@ mod poll;
 mod problems;
 mod queue;
 mod rate;
+mod recent;
 mod report;
 mod served;
 mod settle;
 mod shutdown;
 mod slot;
-mod vain;
+mod start;
 
 use std::future::{Future, pending};
 use std::sync::atomic::AtomicBool;
@@ -52,6 +53,8 @@ use self::plan::{Plan, QueuePlan};
 pub use self::problems::BuildError;
 pub use self::queue::Queue;
 use self::rate::Rate;
+#[cfg(all(unix, feature = "supervisor"))]
+pub(crate) use self::recent::Recent;
 pub(crate) use self::report::Counters;
 pub use self::report::Report;
 use self::served::{Pace, Served};
@@ -60,8 +63,6 @@ pub use self::shutdown::WorkerHandle;
 #[cfg(all(unix, feature = "supervisor"))]
 pub(crate) use self::shutdown::{Signals, listen};
 use self::slot::Slot;
-#[cfg(all(unix, feature = "supervisor"))]
-pub(crate) use self::vain::Survived;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
 use crate::decide::{Rules, Suspects};
 use crate::sabotage::{Sabotage, sabotaged};
@@ -325,9 +326,7 @@ fn serve(
 /// A suspect asks about as often for its turn as its last worker's death has made it wait.
 fn suspects(home: Option<&dyn Home>, lease: Duration) -> Suspects {
     match home {
-        Some(home) if !home.is_for_suspects() => {
-            Suspects::Elsewhere { longest_wait: lease, asked: false }
-        }
+        Some(home) if !home.is_for_suspects() => Suspects::Elsewhere { longest_wait: lease },
         _ => Suspects::Here,
     }
 }

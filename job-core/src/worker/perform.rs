@@ -198,7 +198,7 @@ impl Run<'_> {
             Admission::Run { envelope, job, .. } => Ok((envelope, job)),
             Admission::Settle(_, refusal)
             | Admission::HandOver(_, refusal)
-            | Admission::Ask(_, refusal) => Err(PerformError::Refused {
+            | Admission::Ask(_, _, refusal) => Err(PerformError::Refused {
                 job: refusal.name.unwrap_or_default(),
                 problem: refusal.problem.unwrap_or_else(|| "it is not due to run".to_owned()),
             }),

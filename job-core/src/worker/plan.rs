@@ -112,6 +112,7 @@ impl WorkerBuilder {
             crash_limit: self.config.crash_limit.unwrap_or(3),
             put_back_limit: self.config.put_back_limit.unwrap_or(DAY),
             suspects: Suspects::Here,
+            asked: false,
         }
     }
 

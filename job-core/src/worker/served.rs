@@ -15,9 +15,9 @@ use super::home::Home;
 use super::lease::Leases;
 use super::plan::QueuePlan;
 use super::rate::Rate;
+use super::recent::Recent;
 use super::report::Counters;
 use super::shutdown::Shutdown;
-use super::vain::{Survived, VainDeletes};
 use crate::backend::{Backend, Capabilities, MessageId};
 use crate::context::Shared;
 use crate::decide::Rules;
@@ -53,8 +53,8 @@ pub(crate) struct Served {
     /// Whether there ever was anything in `vain` or `survived`: nearly always not, and every
     /// message asks.
     pub(super) remembers: AtomicBool,
-    pub(super) vain: Mutex<VainDeletes>,
-    pub(super) survived: Mutex<Survived>,
+    pub(super) vain: Mutex<Recent<MessageId>>,
+    pub(super) survived: Mutex<Recent<(MessageId, u32)>>,
 }
 
 /// How soon to receive again.
@@ -106,14 +106,14 @@ impl Served {
         self.remembers.load(Acquire) && lock(&self.vain).contains(message)
     }
 
-    /// A marked start that was not reported and did not end in a crash.
-    pub(super) fn remember_survived(&self, message: &MessageId, count: Option<u32>) {
+    /// A start that was marked in a message, with that count, did not end in a crash.
+    pub(super) fn remember_survived(&self, message: &MessageId, mark: u32) {
         self.remembers.store(true, Release);
-        lock(&self.survived).remember(message, count);
+        lock(&self.survived).remember((message.clone(), mark));
     }
 
-    pub(super) fn take_survived(&self, message: &MessageId) -> Option<u32> {
-        if self.remembers.load(Acquire) { lock(&self.survived).take(message) } else { None }
+    pub(super) fn has_survived(&self, message: &MessageId, mark: u32) -> bool {
+        self.remembers.load(Acquire) && lock(&self.survived).contains(&(message.clone(), mark))
     }
 
     pub(super) fn services(&self) -> MutexGuard<'_, Vec<JobService>> {

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
@@ -18,6 +18,7 @@ use super::lease::Lease;
 use super::rate::Ticket;
 use super::served::Served;
 use super::settle::Unsettled;
+use super::start::MarkedStart;
 use crate::backend::MessageId;
 use crate::context::About;
 use crate::decide::raw::{self, RawJob};
@@ -36,6 +37,9 @@ pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(500);
 
 /// How long a suspect is held until the process for suspects is ready to take it.
 const CLAIM_LIMIT: Duration = Duration::from_secs(30);
+
+/// After that a start that is over is believed to have been survived, settled or not.
+const BELIEVED_AFTER: Duration = Duration::from_secs(1);
 
 /// How long a slot pauses after a panic of something that is not a job.
 const AFTER_PANIC: Duration = Duration::from_secs(1);
@@ -158,7 +162,6 @@ impl Slot {
 
     async fn process(&mut self, served: &Served, item: Item) {
         let Item { message, lease, server_now, received_at, reservation } = item;
-        let message = served.without_survived_mark(message);
         let seen = Seen {
             queue: &served.plan.name,
             message_id: &message.message_id,
@@ -191,26 +194,7 @@ impl Slot {
     }
 }
 
-impl Served {
-    /// The start that was marked in this delivery is over, and perhaps nothing can be written to say
-    /// so.
-    fn has_survived(&self, seen: Seen<'_>) {
-        self.remember_survived(seen.message_id, seen.count);
-        if let Some(home) = &self.home {
-            home.survived(seen.queue, seen.message_id, seen.count);
-        }
-    }
-
-    /// The message without the mark of a start that is known not to have ended in a crash.
-    fn without_survived_mark(&self, message: Message) -> Message {
-        match self.take_survived(&message.message_id) {
-            Some(count) => without_mark(message, count),
-            None => message,
-        }
-    }
-}
-
-/// The message without the mark of the start in the delivery of that count.
+/// The message without the mark of that count.
 fn without_mark(mut message: Message, count: u32) -> Message {
     let unmarked = || {
         let mut envelope = Envelope::decode(&message.body).ok()?;
@@ -232,7 +216,7 @@ struct Run<'a> {
     received_at: Instant,
     lease: Lease,
     ticket: Option<Ticket>,
-    /// The supervisor has said what it knows of the start that is marked in it.
+    /// Who may know what became of the start that is marked in it was asked.
     asked: bool,
 }
 
@@ -242,7 +226,7 @@ impl Run<'_> {
         if served.shutdown.is_stopping() {
             return self.give_back_unstarted().await;
         }
-        let rules: Rules = if self.asked { served.rules.asked() } else { served.rules };
+        let rules = Rules { asked: self.asked, ..served.rules };
         let capabilities = &served.capabilities;
         let find = |name: &str| served.plan.jobs.find(name);
         let admission = decide::admit(message, seen, find, rules, capabilities, &mut self.slot.rng);
@@ -256,41 +240,33 @@ impl Run<'_> {
             Admission::HandOver(settlement, refusal) => {
                 return self.hand_over(settlement, &refusal).await;
             }
-            Admission::Ask(settlement, refusal) => {
-                return match self.fate().await {
-                    Fate::Open => {
-                        self.log_refusal(&settlement, &refusal);
-                        let _ = self.settle(settlement).await;
-                    }
-                    Fate::Unknown => self.again(message, ready).await,
-                    Fate::Survived(count) => {
-                        let message = without_mark(message.clone(), count);
-                        self.again(&message, ready).await;
-                    }
-                };
+            Admission::Ask(mark, otherwise, refusal) => {
+                return self.ask(mark, otherwise, &refusal, ready).await;
             }
         };
-        let marked = mark.is_some();
+        let open_mark = mark.as_ref().and(envelope.history.open_mark(seen.message_id));
+        // If it is to run, its lease ends so long after this at the latest.
+        let longest = job.timeout + served.grace;
+        let mut marked = open_mark.map(|mark| {
+            let within = longest + served.leases.lease();
+            MarkedStart::new(served, &message.message_id, mark, within)
+        });
         if let Some(mark) = mark {
             match served.hold_with(self.lease, mark, "marking a start").await {
                 Ok(lease) => self.lease = lease,
-                Err(unsettled) => {
-                    // It may have been written all the same, but nothing starts.
-                    served.has_survived(seen);
-                    return served.count_unsettled(&unsettled);
-                }
+                // It may have been written all the same, but nothing starts.
+                Err(unsettled) => return served.count_unsettled(&unsettled),
             }
             if served.shutdown.is_stopping() {
                 // The mark goes, or the next delivery would take this for a crash.
-                served.has_survived(seen);
                 let (outcome, rng) = (Outcome::GivenBack, &mut self.slot.rng);
                 let (verbatim, policy) = (&message.body, job.policy);
                 let settlement =
                     decide::decide(envelope, verbatim, seen, &outcome, policy, capabilities, rng);
-                let _ = self.settle(settlement).await;
-                return;
+                return self.settle_start(settlement, marked).await;
             }
         }
+        let give_up = Instant::now() + longest;
 
         let start = Start {
             id: envelope.id,
@@ -303,9 +279,11 @@ impl Run<'_> {
         };
         let (id, attempt) = (start.id, start.attempt);
         let ran = self.start(&start, ready).await;
-        if marked {
-            // Whatever becomes of the request that is to say so.
-            served.has_survived(seen);
+        // Nobody renewed its lease any more. If others have it now, it would hang there, too.
+        if Instant::now() >= give_up
+            && let Some(start) = marked.take()
+        {
+            start.forget();
         }
         let seen = Seen { now: self.now(), ..seen };
         let verbatim = &message.body;
@@ -330,7 +308,7 @@ impl Run<'_> {
             }
         };
         self.log(job, id, attempt, &ran, &settlement);
-        let _ = self.settle(settlement).await;
+        self.settle_start(settlement, marked).await;
     }
 
     async fn raw(mut self, job: &JobEntry, ready: Ready) {
@@ -474,20 +452,38 @@ impl Run<'_> {
         let _ = self.settle(settlement).await;
     }
 
-    /// What became of the start that is marked in it.
-    async fn fate(&self) -> Fate {
-        let Self { served, seen, .. } = self;
-        let Some(home) = &served.home else { return Fate::Unknown };
-        tokio::select! {
-            fate = timeout(CLAIM_LIMIT, home.fate(seen.queue, seen.message_id)) => {
-                fate.unwrap_or(Fate::Open)
+    /// Whether the start that is marked in it was survived, of whoever may know; and then what is
+    /// right.
+    async fn ask(self, mark: u32, otherwise: Settlement, refusal: &Refusal, ready: Ready) {
+        let Self { served, message, seen, .. } = self;
+        let known = served.has_survived(seen.message_id, mark);
+        let home = served.home.as_ref().filter(|home| !known && !home.is_for_suspects());
+        let fate = match home {
+            None if known => Fate::Survived,
+            None => Fate::Unknown,
+            Some(home) => {
+                let answer = home.fate(seen.queue, seen.message_id, mark);
+                tokio::select! {
+                    answer = timeout(CLAIM_LIMIT, answer) => answer.unwrap_or(Fate::Open),
+                    () = served.shutdown.stop.cancelled() => return self.give_back_unstarted().await,
+                    () = self.lease.lost() => Fate::Open,
+                }
             }
-            () = served.shutdown.stop.cancelled() => Fate::Open,
-            () = self.lease.lost() => Fate::Open,
+        };
+        match fate {
+            Fate::Survived => {
+                let message = without_mark(message.clone(), mark);
+                self.again(&message, ready).await;
+            }
+            Fate::Unknown => self.again(message, ready).await,
+            Fate::Open => {
+                self.log_refusal(&otherwise, refusal);
+                let _ = self.settle(otherwise).await;
+            }
         }
     }
 
-    /// From the beginning, now that the supervisor was asked.
+    /// From the beginning, now that whoever may know was asked.
     fn again<'a>(
         self,
         message: &'a Message,
@@ -544,6 +540,31 @@ impl Run<'_> {
             message_id = %self.seen.message_id,
             "the lease was lost while the job ran; it was cancelled and will run again"
         );
+    }
+
+    /// Settles a message whose start was marked, if it was. Until that has come about, the process
+    /// may still be dying of it; but it must not take long to be believed, or the process may have
+    /// ended for another reason.
+    async fn settle_start(self, settlement: Settlement, marked: Option<MarkedStart<'_>>) {
+        let Some(mut start) = marked else {
+            let _ = self.settle(settlement).await;
+            return;
+        };
+        let Self { served, message, lease, .. } = self;
+        if let Settlement::Delete(Gone::Done) = settlement {
+            served.counters.completed.increment();
+        }
+        let mut settling = pin!(served.settle(lease, &message.message_id, settlement));
+        let settled = match timeout(BELIEVED_AFTER, &mut settling).await {
+            Ok(settled) => settled,
+            Err(_) => {
+                start.survived();
+                settling.await
+            }
+        };
+        if settled.is_ok() {
+            start.forget();
+        }
     }
 
     async fn settle(self, settlement: Settlement) -> Result<(), Unsettled> {

@@ -3,8 +3,9 @@
 use super::*;
 use PoisonState::{Final, Pending};
 
-const CRASHED: &str = "the worker running this job went away without a word, again and again; \
-                       look for aborts, stack overflows and out-of-memory kills";
+const CRASHED: &str = "the worker running this job went away without a word, or was blocked by it \
+                       for longer than its timeout, again and again; look for aborts, stack \
+                       overflows, out-of-memory kills and calls that block";
 
 fn newer_format() -> Given {
     job().body(&br#"{"format":2,"job":{"id":7}}"#[..])
@@ -155,12 +156,17 @@ fn suspects_run_in_a_process_of_their_own() {
             (
                 "no start is taken for a crash before the supervisor was asked: it may know better",
                 job().suspects_elsewhere().unasked().started(2).count(3),
-                "ask, or release, give back in up to 60s",
+                "ask of @2, or release, give back in up to 60s",
+            ),
+            (
+                "where there is no supervisor, this process may know",
+                job().unasked().started(2).count(3),
+                "ask of @2, or release, give back in 0ns",
             ),
             (
                 "of a job that is not known here, neither",
                 job().suspects_elsewhere().unasked().started(2).count(3).unknown(),
-                "ask, or release, give back in up to 60s",
+                "ask of @2, or release, give back in up to 60s",
             ),
             (
                 "one crash too many",
@@ -253,12 +259,12 @@ fn without_what_a_backend_may_lack() {
         (
             "no counts: every start is marked",
             job().without_counts(),
-            "run attempt 1, mark: started@0",
+            "run attempt 1, mark: started@any",
         ),
         (
             "and found open",
             job().without_counts().started(0),
-            "run attempt 2, mark: crashed=1 started@0",
+            "run attempt 2, mark: crashed=1 started@any",
         ),
         (
             "counts that are not to be relied on are none",

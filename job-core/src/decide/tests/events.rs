@@ -222,7 +222,7 @@ mod any_event {
                 let settlements = match admit(delivery, seen, |_| given.kind, rules, caps, rng) {
                     Admission::Settle(settlement, refusal)
                     | Admission::HandOver(settlement, refusal)
-                    | Admission::Ask(settlement, refusal) => {
+                    | Admission::Ask(_, settlement, refusal) => {
                         prop_assert_eq!(refusal.id, Some(JobId::for_event(&event.source, &event.id)));
                         vec![settlement]
                     }

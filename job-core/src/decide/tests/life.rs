@@ -126,7 +126,7 @@ impl Life {
         match admit(&delivery, seen, |_| kind, given.rules, &given.capabilities, rng) {
             Admission::Settle(settlement, _)
             | Admission::HandOver(settlement, _)
-            | Admission::Ask(settlement, _) => {
+            | Admission::Ask(_, settlement, _) => {
                 if !self.carry_out(settlement) {
                     self.tally.vain += 1;
                 }

@@ -146,9 +146,10 @@ proptest! {
         let rng = &mut fastrand::Rng::with_seed(seed);
         let suspects = match seed % 3 {
             0 => Suspects::Here,
-            n => Suspects::Elsewhere { longest_wait: HOUR, asked: n == 1 },
+            _ => Suspects::Elsewhere { longest_wait: HOUR },
         };
-        let (rules, caps) = (Rules { suspects, ..given.rules }, &given.capabilities);
+        let rules = Rules { suspects, asked: seed % 2 == 0, ..given.rules };
+        let caps = &given.capabilities;
         let (delivery, queue) = (given.delivery(), queue());
         let seen = Seen {
             queue: &queue,
@@ -162,8 +163,8 @@ proptest! {
                 prop_assert_eq!(refusal.id, Some(given.envelope.id));
                 check(&given, &settlement)?;
             }
-            Admission::Ask(settlement, refusal) => {
-                prop_assert!(given.envelope.history.has_open_mark(seen.message_id));
+            Admission::Ask(mark, settlement, refusal) => {
+                prop_assert!(given.envelope.history.open_mark(seen.message_id) == Some(mark));
                 prop_assert_eq!(refusal.id, Some(given.envelope.id));
                 prop_assert!(matches!(settlement, Settlement::Release { .. }), "it is charged");
             }
@@ -172,7 +173,7 @@ proptest! {
                     prop_assert!(mark.len() <= caps.max_body);
                     prop_assert_eq!(job_in(&mark), job_in(&delivery.body));
                     let marked = Envelope::decode(&mark).unwrap();
-                    prop_assert!(marked.history.has_open_mark(seen.message_id));
+                    prop_assert!(marked.history.open_mark(seen.message_id).is_some());
                     prop_assert_eq!(marked.history.crashed, envelope.history.crashed);
                 } else {
                     prop_assert!(suspects == Suspects::Here || envelope.history.crashed < 2 || !caps.replace);

@@ -1,11 +1,18 @@
 //! Where suspects go: jobs that may take their process with them run in one of their own, one at a
 //! time. Here is who may hand one over, and what became of them.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
+use tracing::error;
 
 use super::{Id, Member, Pool};
-use crate::supervisor::wire::{Down, Suspect};
+use crate::supervisor::child::Order;
+use crate::supervisor::wire::{Down, Mark, SUSPECTS, Suspect};
 use crate::worker::Fate;
+
+/// By how much a process may be late in what it tells.
+pub(super) const MARGIN: Duration = Duration::from_secs(10);
 
 /// Where suspects are handed over: one at a time.
 #[derive(Default)]
@@ -20,8 +27,8 @@ pub(super) struct Claim {
     /// Its number there.
     number: u64,
     phase: Phase,
-    /// Once it was handed over: which message it is.
-    message: Option<String>,
+    /// When it is done with, or hangs.
+    hangs_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,7 +53,7 @@ impl Pool {
             }
             return;
         }
-        self.desk.claim = Some(Claim { from: id, number, phase: Phase::Waiting, message: None });
+        self.desk.claim = Some(Claim { from: id, number, phase: Phase::Waiting, hangs_at: None });
         self.desk.idle_since = None;
         if self.places[at].current.is_none() && self.start(at).is_none() {
             self.answer(false);
@@ -82,21 +89,66 @@ impl Pool {
         self.desk.last += 1;
         let running = self.desk.last;
         claim.phase = Phase::Running(running);
-        claim.message = Some(suspect.message());
+        // It is marked before its lease ends, or given up.
+        claim.hangs_at = Some(Instant::now() + suspect.left() + MARGIN);
         self.report.suspects += 1;
         if let Some(member) = self.suspects() {
             member.tell(Down::Suspect { claim: running, suspect });
         }
     }
 
-    /// What became of the start that is marked in a message. A process that died has said before
-    /// what it knew: its death is heard of last.
-    pub(super) fn fate(&self, message: &String) -> Fate {
-        let claim = self.desk.claim.as_ref();
-        if claim.is_some_and(|claim| claim.message.as_ref() == Some(message)) {
-            return Fate::Open;
+    /// A process is about to mark a start.
+    pub(super) fn marked(&mut self, id: Id, mark: Mark, within_millis: u64) {
+        let over_at = Instant::now() + Duration::from_millis(within_millis) + MARGIN;
+        let Some(member) = self.members.get_mut(&id) else { return };
+        member.open.insert(mark, over_at);
+        if self.places[member.place].name == SUSPECTS
+            && let Some(claim) = &mut self.desk.claim
+            && matches!(claim.phase, Phase::Running(_))
+        {
+            claim.hangs_at = Some(over_at);
         }
-        self.survived.get(message).map_or(Fate::Unknown, Fate::Survived)
+    }
+
+    /// A marked start is over.
+    pub(super) fn over(&mut self, id: Id, mark: Mark, survived: bool) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.open.remove(&mark);
+        }
+        if survived {
+            self.survived.remember(mark);
+        }
+    }
+
+    /// What became of a marked start. A process that died has said before what it knew: its death is
+    /// heard of last.
+    pub(super) fn fate(&self, mark: &Mark) -> Fate {
+        let now = Instant::now();
+        let is_open = |member: &Member| member.open.get(mark).is_some_and(|over_at| now < *over_at);
+        if self.members.values().any(is_open) {
+            Fate::Open
+        } else if self.survived.contains(mark) {
+            Fate::Survived
+        } else {
+            Fate::Unknown
+        }
+    }
+
+    /// Kills the process for suspects if its job hangs: others wait for their turn.
+    pub(super) fn end_what_hangs(&mut self, now: Instant) {
+        if self.desk.hangs_at().is_none_or(|at| now < at) {
+            return;
+        }
+        if let Some(claim) = &mut self.desk.claim {
+            claim.hangs_at = None;
+        }
+        match self.suspects() {
+            Some(member) => {
+                error!(pid = member.pid, "the job in the process for suspects hangs; killing it");
+                let _ = member.orders.send(Order::KillAt(now));
+            }
+            None => self.desk.free(),
+        }
     }
 
     fn suspects(&self) -> Option<&Member> {
@@ -136,6 +188,10 @@ impl Pool {
 }
 
 impl Desk {
+    pub(super) fn hangs_at(&self) -> Option<Instant> {
+        self.claim.as_ref()?.hangs_at
+    }
+
     fn free(&mut self) {
         self.claim = None;
         self.idle_since = Some(Instant::now());

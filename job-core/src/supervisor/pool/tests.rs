@@ -9,6 +9,7 @@ use tokio::time::advance;
 
 use super::super::Supervisor;
 use super::super::wire::{Suspect, line};
+use super::suspects::MARGIN;
 use super::*;
 use crate::QueueName;
 use crate::backend::{MessageId, Receipt, Token};
@@ -64,6 +65,7 @@ fn join(pool: &mut Pool, place: usize) -> (Id, Ears) {
         remind_at: None,
         grace: None,
         too_large: false,
+        open: BTreeMap::new(),
         jobs: Report::default(),
         ended: None,
     };
@@ -103,39 +105,84 @@ const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 const RETIRE: &str = r#""retire""#;
 
-#[tokio::test(start_paused = true)]
-async fn what_became_of_a_start_can_be_asked() {
-    let (mut pool, giver, mut ears) = pool();
-    let (apart, _their_ears) = join(&mut pool, 1);
-    let mut ask = |pool: &mut Pool| {
-        says(pool, giver, Up::Ask { question: 9, message: "mail/7".into() });
-        ears.heard().pop().unwrap()
-    };
-    let hand_over = |pool: &mut Pool, claim| {
-        says(pool, giver, Up::Claim { claim });
-        says(pool, giver, Up::HandOver { claim, suspect: suspect() });
-    };
-    assert_eq!(ask(&mut pool), fate(Fate::Unknown));
-    hand_over(&mut pool, 1);
-    assert_eq!(ask(&mut pool), fate(Fate::Open));
-    says(&mut pool, apart, Up::Survived { message: "mail/7".into(), count: 3 });
-    assert_eq!(ask(&mut pool), fate(Fate::Open), "it may have come there again");
-    says(&mut pool, apart, Up::Done { claim: 1 });
-    assert_eq!(ask(&mut pool), fate(Fate::Survived(3)));
-    hand_over(&mut pool, 2);
-    dies(&mut pool, apart);
-    assert_eq!(ask(&mut pool), fate(Fate::Survived(3)), "not what it died of");
+fn mark(count: u32) -> Mark {
+    Mark::new(&QueueName::new("mail").unwrap(), &MessageId::from(7), count)
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_what_a_process_for_suspects_died_nothing_good_is_known() {
-    let (mut pool, giver, mut ears) = pool();
-    let (apart, _their_ears) = join(&mut pool, 1);
-    says(&mut pool, giver, Up::Claim { claim: 1 });
-    says(&mut pool, giver, Up::HandOver { claim: 1, suspect: suspect() });
-    dies(&mut pool, apart);
-    says(&mut pool, giver, Up::Ask { question: 9, message: "mail/7".into() });
-    assert_eq!(ears.heard().pop().unwrap(), fate(Fate::Unknown));
+async fn what_became_of_a_start_can_be_asked() {
+    let (mut pool, asker, mut ears) = pool();
+    let (other, _their_ears) = join(&mut pool, 1);
+    let mut ask = |pool: &mut Pool, count| {
+        says(pool, asker, Up::Ask { question: 9, mark: mark(count) });
+        ears.heard().pop().unwrap()
+    };
+    assert_eq!(ask(&mut pool, 3), fate(Fate::Unknown));
+    says(&mut pool, other, Up::Marked { mark: mark(3), within_millis: 60_000 });
+    assert_eq!(ask(&mut pool, 3), fate(Fate::Open));
+    assert_eq!(ask(&mut pool, 2), fate(Fate::Unknown), "another start of it");
+    says(&mut pool, other, Up::Over { mark: mark(3), survived: true });
+    assert_eq!(ask(&mut pool, 3), fate(Fate::Survived));
+
+    says(&mut pool, other, Up::Marked { mark: mark(4), within_millis: 60_000 });
+    says(&mut pool, other, Up::Over { mark: mark(4), survived: true });
+    assert_eq!(ask(&mut pool, 3), fate(Fate::Survived), "the latter need not have been written");
+    says(&mut pool, other, Up::Marked { mark: mark(5), within_millis: 60_000 });
+    says(&mut pool, other, Up::Over { mark: mark(5), survived: false });
+    assert_eq!(ask(&mut pool, 5), fate(Fate::Unknown));
+
+    says(&mut pool, other, Up::Marked { mark: mark(6), within_millis: 60_000 });
+    dies(&mut pool, other);
+    assert_eq!(ask(&mut pool, 6), fate(Fate::Unknown), "it died of that");
+    assert_eq!(ask(&mut pool, 4), fate(Fate::Survived));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_that_hangs_is_not_waited_for() {
+    let (mut pool, asker, mut ears) = pool();
+    says(&mut pool, asker, Up::Marked { mark: mark(3), within_millis: 60_000 });
+    advance(2 * MINUTE).await;
+    says(&mut pool, asker, Up::Ask { question: 9, mark: mark(3) });
+    assert_eq!(ears.heard(), [fate(Fate::Unknown)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_hangs_in_the_process_for_suspects_is_ended_with_it() {
+    let hand_over = || {
+        let (mut pool, giver, mut ears) = pool();
+        let (apart, mut their_ears) = join(&mut pool, 1);
+        says(&mut pool, giver, Up::Claim { claim: 1 });
+        says(&mut pool, giver, Up::HandOver { claim: 1, suspect: suspect() });
+        ears.heard();
+        their_ears.heard();
+        (pool, apart, their_ears)
+    };
+    let waits = |pool: &Pool, time| {
+        let left = pool.wake_at().unwrap() - Instant::now();
+        assert!(left.abs_diff(time) < SECOND, "{left:?}");
+    };
+
+    let (mut pool, apart, mut their_ears) = hand_over();
+    says(&mut pool, apart, Up::Marked { mark: mark(3), within_millis: 600_000 });
+    waits(&pool, 10 * MINUTE + MARGIN);
+    advance(11 * MINUTE).await;
+    pool.on_time();
+    assert_eq!(their_ears.heard(), ["killed later"]);
+    pool.on_time();
+    assert_eq!(their_ears.heard(), [""; 0], "once is enough");
+
+    // It was handed over with a lease of half a minute.
+    let (mut pool, _, mut their_ears) = hand_over();
+    waits(&pool, MINUTE / 2 + MARGIN);
+    advance(MINUTE).await;
+    pool.on_time();
+    assert_eq!(their_ears.heard(), ["killed later"], "it was never marked");
+
+    let (mut pool, apart, mut their_ears) = hand_over();
+    says(&mut pool, apart, Up::Done { claim: 1 });
+    advance(MINUTE / 2 + 2 * MARGIN).await;
+    pool.on_time();
+    assert_eq!(their_ears.heard(), [""; 0]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -146,10 +193,11 @@ async fn the_process_for_suspects_ends_when_it_has_had_nothing_to_do_for_a_while
     assert_eq!(ears.heard(), answer(1, true));
     says(&mut pool, giver, Up::HandOver { claim: 1, suspect: suspect() });
     assert_eq!(their_ears.heard().len(), 1);
-    // It runs for as long as it likes.
+    // It runs for as long as it said.
+    says(&mut pool, apart, Up::Marked { mark: mark(3), within_millis: 600_000 });
     advance(10 * MINUTE).await;
     pool.on_time();
-    assert_eq!((pool.wake_at(), their_ears.heard()), (None, vec![]));
+    assert_eq!(their_ears.heard(), [""; 0]);
 
     says(&mut pool, apart, Up::Done { claim: 1 });
     let until = Instant::now() + MINUTE;

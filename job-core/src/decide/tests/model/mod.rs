@@ -87,7 +87,7 @@ impl Protocol {
             .but(|g| g.rules.crash_limit = u32::from(setup.crash_limit));
         given.capabilities.counts = setup.counts;
         if setup.suspects_apart {
-            given.rules.suspects = Suspects::Elsewhere { longest_wait: super::S, asked: false };
+            given.rules.suspects = Suspects::Elsewhere { longest_wait: super::S };
         }
         Self { setup, mutant, oracle: Arc::new(Oracle::new(given, mutant)) }
     }
@@ -186,10 +186,14 @@ fn all_promises_are_kept_where_suspects_are_handed_over() {
     let setup = Setup { kills: true, suspects_apart: true, sights, ..SETUP };
     let budget = Budget { lost_responses: 1, give_backs: 1, ..SETUP.budget };
     check("suspects apart, answers lost", Setup { budget, ..setup });
+    check("suspects apart, and nobody counts", Setup { budget, counts: false, ..setup });
     let budget = Budget { expiries: 1, renewals: 1, ..SETUP.budget };
     check("suspects apart, leases lost", Setup { budget, ..setup });
     let budget = Budget { crashes: 1, ..SETUP.budget };
     check("two suspects, one place", Setup { jobs: 2, budget, ..setup });
+    let budget = Budget { lost_requests: 1, lost_responses: 2, ..SETUP.budget };
+    let setup = Setup { crash_limit: 1, kills: false, budget, sights: &[], ..setup };
+    check("suspects apart, one mark after the other", setup);
 }
 
 #[test]

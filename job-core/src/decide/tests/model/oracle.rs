@@ -42,16 +42,16 @@ pub(super) struct Delivered {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Question {
     /// Is it to be run? By a worker that knows the job, or by one that does not.
-    /// Once the supervisor was asked about the start that is marked in it, or not.
+    /// Once who may know was asked about the start that is marked in it, or not.
     Admit { known: bool, asked: bool },
     /// It was handed over: is it to be run, by the worker for suspects?
-    AdmitApart,
+    AdmitApart { asked: bool },
     /// It was run.
     Decide(End),
     /// The worker is asked to stop before it looked at it.
     GiveBack,
-    /// Its body, but for the mark of that start, which was survived.
-    Unmark { count: u8 },
+    /// Its body, but for the mark of the last start, which was survived.
+    Unmark,
     /// Its body, as a replay sends it.
     Revive,
 }
@@ -71,7 +71,7 @@ pub(super) enum Plan {
     },
     /// To the worker for suspects; while that is busy it is given back, with that body or its own.
     HandOver(Option<Body>),
-    /// The supervisor, about the marked start; if that is not over yet it is given back.
+    /// Who may know, about the marked start; if that is not over yet it is given back.
     Ask,
     Read(Body),
 }
@@ -155,16 +155,16 @@ impl Oracle {
         let seen = Seen { queue: &queue, message_id: &message_id, count, inserted_at, now };
         let (rules, capabilities) = (self.given.rules, &self.given.capabilities);
         // Where it runs, it runs.
-        let here = Rules { suspects: Suspects::Here, ..rules };
+        let here = Rules { suspects: Suspects::Here, asked: true, ..rules };
         let rng = &mut fastrand::Rng::with_seed(7);
         let kind = self.given.kind;
         match question {
-            Question::Admit { .. } | Question::AdmitApart => {
+            Question::Admit { asked, .. } | Question::AdmitApart { asked } => {
                 let (known, rules) = match question {
-                    Question::Admit { known, asked: true } => (known, rules.asked()),
-                    Question::Admit { known, asked: false } => (known, rules),
+                    Question::Admit { known, .. } => (known, rules),
                     _ => (true, here),
                 };
+                let rules = Rules { asked, ..rules };
                 let find = |name: &str| kind.filter(|_| known && name == "job");
                 match admit(&message, seen, find, rules, capabilities, rng) {
                     Admission::Run { mark, .. } => Plan::Run { mark: mark.map(|m| self.name(m)) },
@@ -174,7 +174,7 @@ impl Oracle {
                         Plan::Release => Plan::HandOver(None),
                         plan => panic!("{plan:?}"),
                     },
-                    Admission::Ask(settlement, _) => match self.plan(settlement) {
+                    Admission::Ask(_, settlement, _) => match self.plan(settlement) {
                         Plan::Release => Plan::Ask,
                         plan => panic!("{plan:?}"),
                     },
@@ -200,14 +200,10 @@ impl Oracle {
                 }
                 _ => Plan::Release,
             },
-            Question::Unmark { count } => {
+            Question::Unmark => {
                 let mut envelope = Envelope::decode(&message.body).unwrap();
-                let survived = u32::from(count);
-                let survived = if self.given.capabilities.counts { survived } else { 0 };
-                match envelope.history.started.take_if(|mark| mark.count == survived) {
-                    Some(_) => Plan::Read(self.name(envelope.encode().unwrap())),
-                    None => Plan::Read(delivered.body),
-                }
+                envelope.history.started = None;
+                Plan::Read(self.name(envelope.encode().unwrap()))
             }
             Question::Revive => {
                 let mut envelope = Envelope::decode(&message.body).unwrap();

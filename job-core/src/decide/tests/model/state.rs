@@ -19,8 +19,8 @@ pub(super) struct State {
     pub(super) workers: [Worker; WORKERS],
     pub(super) jobs: [Ledger; JOBS],
     pub(super) left: Budget,
-    /// The starts that the supervisor knows to have been survived, by message.
-    pub(super) told: [u8; MESSAGES],
+    /// The starts that the supervisor was told to be survived, the same way.
+    pub(super) told: [u16; MESSAGES],
     /// What was seen to happen that must not, a bit for each [`Breach`].
     pub(super) breaches: u8,
 }
@@ -81,8 +81,8 @@ pub(super) struct Worker {
     pub(super) lease: Lease,
     /// What it deleted in vain, a bit a message.
     pub(super) vain: u8,
-    /// The starts that it survived without being able to say so, by message.
-    pub(super) survived: [u8; MESSAGES],
+    /// The starts that it survived without being able to say so: by message, a bit for each delivery.
+    pub(super) survived: [u16; MESSAGES],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -245,14 +245,6 @@ impl State {
         self.drop_receipt(worker);
         let Worker { vain, survived, .. } = self.workers[worker];
         self.workers[worker] = Worker { vain, survived, ..Worker::IDLE };
-    }
-
-    /// A marked start is over, whether or not that can be written.
-    pub(super) fn survives(&mut self, worker: usize) {
-        let w = &mut self.workers[worker];
-        let message = usize::from(w.delivered.message);
-        w.survived[message] = w.delivered.count;
-        self.told[message] = w.delivered.count;
     }
 
     pub(super) fn drop_receipt(&mut self, worker: usize) {

@@ -6,7 +6,9 @@
 use super::Protocol;
 use super::mutants::Mutant;
 use super::oracle::{Body, Delivered, End, Plan, Question};
-use super::state::{Breach, Copied, Lease, Message, Phase, Place, State, WORKERS, Worker};
+use super::state::{
+    Breach, Copied, Lease, MESSAGES, Message, Phase, Place, State, WORKERS, Worker,
+};
 use crate::PoisonReason;
 use crate::envelope::PoisonState;
 
@@ -49,6 +51,10 @@ pub(super) enum Action {
         worker: u8,
     },
     NoticeLoss {
+        worker: u8,
+    },
+    /// To settle takes so long that the start is told to be survived.
+    Believe {
         worker: u8,
     },
     Crash {
@@ -108,6 +114,13 @@ pub(super) enum By {
 /// The worker for suspects, where there is one.
 const APART: usize = 1;
 
+/// What became of a marked start.
+enum Fate {
+    Survived,
+    Open,
+    Unknown,
+}
+
 const ENDS: [End; 6] =
     [End::Done, End::Retry, End::Permanent, End::Discard, End::Snooze, End::GivenBack];
 
@@ -165,10 +178,7 @@ impl Protocol {
                 };
                 let receivers = if self.setup.suspects_apart { APART } else { WORKERS };
                 // It would be given back until that is over.
-                if self.setup.suspects_apart
-                    && left.give_backs == 0
-                    && s.workers[APART].has(usize::from(at))
-                {
+                if left.give_backs == 0 && self.is_open(s, usize::from(at), message.marked_in) {
                     return;
                 }
                 for worker in (0..receivers).filter(|worker| s.workers[*worker].is_idle()) {
@@ -235,6 +245,13 @@ impl Protocol {
                 }
             }
             _ => {
+                let told = s.told[usize::from(w.delivered.message)];
+                let is_told = told & (1 << w.delivered.count) != 0;
+                // It may do so a moment after it has returned.
+                let kills = self.setup.kills && self.setup.suspects_apart;
+                if kills && w.marked && w.phase == Phase::Deleting && !is_told {
+                    actions.push(Action::Kill { worker });
+                }
                 actions.push(Action::Request { worker, wire: Wire::Works });
                 if !Self::is_refused_here(w) {
                     if left.lost_requests > 0 {
@@ -245,6 +262,9 @@ impl Protocol {
                     }
                     if w.uncertain || w.lapsed {
                         actions.push(Action::GiveUp { worker });
+                    }
+                    if self.setup.suspects_apart && w.marked && w.uncertain && !is_told {
+                        actions.push(Action::Believe { worker });
                     }
                 }
             }
@@ -306,7 +326,6 @@ impl Protocol {
                 s.jobs[job].put_off += 1;
                 let w = &mut s.workers[usize::from(worker)];
                 self.follow(w, Question::Decide(End::GivenBack));
-                s.survives(usize::from(worker));
             }
             Action::HandOver { worker } => self.hand_over(s, usize::from(worker)),
             Action::PlaceIsTaken { worker } => {
@@ -325,17 +344,18 @@ impl Protocol {
             Action::Kill { worker } => {
                 let job = self.job(s, usize::from(worker));
                 s.jobs[job].kills += 1;
-                crash(s, usize::from(worker));
+                self.crash(s, usize::from(worker));
             }
+            Action::Believe { worker } => self.survives(s, usize::from(worker)),
             Action::NoticeLoss { worker } => {
                 if s.workers[usize::from(worker)].marked {
-                    s.survives(usize::from(worker));
+                    self.survives(s, usize::from(worker));
                 }
                 s.idle(usize::from(worker));
             }
             Action::Crash { worker } => {
                 s.left.crashes -= 1;
-                crash(s, usize::from(worker));
+                self.crash(s, usize::from(worker));
             }
             Action::Renew { worker } => {
                 s.left.renewals -= 1;
@@ -442,39 +462,67 @@ impl Protocol {
     /// What it was given.
     fn process(&self, s: &mut State, worker: usize, question: Question) {
         let w = &mut s.workers[worker];
-        let at = w.delivered.message;
-        let survived = std::mem::take(&mut w.survived[usize::from(at)]);
-        self.unmark(w, survived);
-        if w.vain & (1 << at) != 0 {
+        let message = usize::from(w.delivered.message);
+        if w.vain & (1 << message) != 0 {
             w.phase = Phase::Deleting;
             return;
         }
-        let (message, plan) = (w.delivered.message, self.oracle.ask(w.delivered, question));
-        match question {
-            Question::Admit { known, .. } if plan == Plan::Ask => {
-                if s.workers[APART].has(usize::from(message)) {
-                    s.left.give_backs -= 1;
-                    let job = self.job(s, worker);
-                    s.jobs[job].put_off += 1;
-                    s.workers[worker].phase = Phase::Releasing;
-                    return;
-                }
-                let survived = s.told[usize::from(message)];
-                let w = &mut s.workers[worker];
-                self.unmark(w, survived);
-                self.follow(w, Question::Admit { known, asked: true });
+        if self.oracle.ask(w.delivered, question) != Plan::Ask {
+            return self.follow(w, question);
+        }
+        match self.fate(s, worker, message) {
+            Fate::Open => {
+                s.left.give_backs -= 1;
+                let job = self.job(s, worker);
+                s.jobs[job].put_off += 1;
+                s.workers[worker].phase = Phase::Releasing;
+                return;
             }
-            question => self.follow(w, question),
+            Fate::Survived => {
+                let w = &mut s.workers[worker];
+                let plan = self.oracle.ask(w.delivered, Question::Unmark);
+                let Plan::Read(body) = plan else { panic!("{plan:?}") };
+                w.delivered.body = body;
+            }
+            Fate::Unknown => {}
+        }
+        let question = match question {
+            Question::Admit { known, .. } => Question::Admit { known, asked: true },
+            _ => Question::AdmitApart { asked: true },
+        };
+        self.follow(&mut s.workers[worker], question);
+    }
+
+    /// What became of the last start that was marked in a message, as far as is known to a worker or
+    /// its supervisor.
+    fn fate(&self, s: &State, worker: usize, message: usize) -> Fate {
+        let Some(mark) = s.queue[message].map(|message| message.marked_in) else {
+            return Fate::Unknown;
+        };
+        let is_in = |starts: &[u16; MESSAGES]| starts[message] & (1 << mark) != 0;
+        if self.is(Mutant::NobodyAsks) {
+            Fate::Unknown
+        } else if is_in(&s.workers[worker].survived) {
+            Fate::Survived
+        } else if !self.setup.suspects_apart || worker == APART {
+            Fate::Unknown
+        } else if self.is_open(s, message, mark) {
+            Fate::Open
+        } else if is_in(&s.told) {
+            Fate::Survived
+        } else {
+            Fate::Unknown
         }
     }
 
-    /// Without the mark of a start that was survived.
-    fn unmark(&self, w: &mut Worker, survived: u8) {
-        if survived > 0 && !self.is(Mutant::NobodyAsks) {
-            let plan = self.oracle.ask(w.delivered, Question::Unmark { count: survived });
-            let Plan::Read(body) = plan else { panic!("{plan:?}") };
-            w.delivered.body = body;
-        }
+    /// Whether some worker is at that start, and has told its supervisor no more than that.
+    fn is_open(&self, s: &State, message: usize, mark: u8) -> bool {
+        let told = s.told[message] & (1 << mark) != 0;
+        let is_at = |w: &Worker| {
+            let marks = w.marked || matches!(w.phase, Phase::Marking(_));
+            marks && w.has(message) && w.delivered.count == mark
+        };
+        self.setup.suspects_apart && !told && s.workers.iter().any(is_at)
     }
 
     /// Lease and all. Should it get lost on the way, it is as if whoever gets it were killed.
@@ -486,13 +534,13 @@ impl Protocol {
         s.idle(from);
         let w = &mut s.workers[APART];
         (w.delivered, w.lease) = (delivered, lease);
-        self.process(s, APART, Question::AdmitApart);
+        self.process(s, APART, Question::AdmitApart { asked: false });
     }
 
     fn follow(&self, w: &mut Worker, question: Question) {
         let plan = self.oracle.ask(w.delivered, question);
         let ran = matches!(question, Question::Decide(_));
-        let apart = question == Question::AdmitApart;
+        let apart = matches!(question, Question::AdmitApart { .. });
         w.phase = match plan {
             Plan::Run { mark: Some(_) } if apart && self.is(Mutant::NoMarkApart) => Phase::Ready,
             Plan::Run { mark: Some(mark) } => Phase::Marking(mark),
@@ -551,9 +599,6 @@ impl Protocol {
                 ledger.put_off += 1;
                 s.left.give_backs -= 1;
             }
-        }
-        if s.workers[at].marked {
-            s.survives(at);
         }
         let w = &mut s.workers[at];
         self.follow(w, Question::Decide(end));
@@ -651,7 +696,7 @@ impl Protocol {
                 w.phase = Phase::Ready;
             }
             Phase::Marking(_) => {
-                s.survives(at);
+                self.survives(s, at);
                 s.idle(at);
             }
             Phase::Fencing { copy, .. } if done || self.is(Mutant::CopyDespiteLostFence) => {
@@ -661,10 +706,18 @@ impl Protocol {
             Phase::Copying(_) => w.phase = Phase::Deleting,
             Phase::Deleting if !done => {
                 w.remember_vain();
+                if w.marked {
+                    self.survives(s, at);
+                }
                 s.idle(at);
             }
             Phase::DeletingUncopied(copy) if done => w.phase = Phase::CopyingDeleted(copy),
-            _ => s.idle(at),
+            _ => {
+                if w.marked && !done {
+                    self.survives(s, at);
+                }
+                s.idle(at);
+            }
         }
     }
 
@@ -675,7 +728,7 @@ impl Protocol {
             w.remember_vain();
         }
         if w.marked || matches!(w.phase, Phase::Marking(_)) {
-            s.survives(at);
+            self.survives(s, at);
         }
         s.idle(at);
     }
@@ -724,6 +777,28 @@ impl Protocol {
         }
     }
 
+    /// A marked start is over, and its message does not say so.
+    fn survives(&self, s: &mut State, at: usize) {
+        let Delivered { message, count, .. } = s.workers[at].delivered;
+        s.workers[at].survived[usize::from(message)] |= 1 << count;
+        if self.setup.suspects_apart {
+            s.told[usize::from(message)] |= 1 << count;
+        }
+    }
+
+    /// What a worker knows goes with it.
+    fn crash(&self, s: &mut State, at: usize) {
+        let w = s.workers[at];
+        if (w.marked || matches!(w.phase, Phase::Marking(_)))
+            && let Some(message) = s.message(at)
+        {
+            let is_last = message.marked_in == w.delivered.count;
+            message.took_its_worker |= is_last && self.setup.suspects_apart;
+        }
+        s.idle(at);
+        s.workers[at] = Worker::IDLE;
+    }
+
     /// Whose job a worker is at.
     fn job(&self, s: &State, at: usize) -> usize {
         let job = self.oracle.facts(s.workers[at].delivered.body).job;
@@ -741,17 +816,4 @@ fn lease_over(s: &mut State, at: u8) {
     for w in &mut s.workers {
         w.lapsed |= w.has(usize::from(at));
     }
-}
-
-/// What a worker knows goes with it.
-fn crash(s: &mut State, at: usize) {
-    let w = s.workers[at];
-    let starts = w.marked && matches!(w.phase, Phase::Ready | Phase::Running);
-    if (starts || matches!(w.phase, Phase::Marking(_)))
-        && let Some(message) = s.message(at)
-    {
-        message.took_its_worker |= message.marked_in == w.delivered.count;
-    }
-    s.idle(at);
-    s.workers[at] = Worker::IDLE;
 }
