@@ -4,11 +4,14 @@ use anyhow::{Context, bail, ensure};
 use bench::round::Effort;
 
 pub(crate) const USAGE: &str = "\
-usage: bench memory|azure|all [--rounds N] [--quick] [--json] [--save]
+usage: bench memory|azure|scale|micro|all [--rounds N] [--quick] [--json] [--save]
        bench instructions [--record]
 
   memory        queues in memory, beside apalis, tokio with serde_json, and a bare channel
-  azure         Azure Queue Storage, imitated with 0, 2 and 10 ms latency, beside the bare SDK
+  azure         Azure Queue Storage: imitated with 0, 2 and 10 ms latency, beside the bare SDK, and
+                Azurite, beside the bare SDK, Python's SDK and Celery
+  scale         more queues, more jobs waiting, five million jobs, more processes
+  micro         single steps of a job's way
   all           all of these
   instructions  instructions a job, by callgrind, beside those recorded; --record keeps them
   work CASE N   runs N jobs of a case of those once, for a profiler to look at
@@ -21,7 +24,20 @@ usage: bench memory|azure|all [--rounds N] [--quick] [--json] [--save]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Memory,
+    #[cfg(feature = "azure")]
     Azure,
+    Scale,
+    Micro,
+}
+
+impl Part {
+    const ALL: &[Self] = &[
+        Self::Memory,
+        #[cfg(feature = "azure")]
+        Self::Azure,
+        Self::Scale,
+        Self::Micro,
+    ];
 }
 
 #[derive(Debug)]
@@ -45,6 +61,15 @@ pub(crate) enum Command {
         jobs: u64,
         one_thread: bool,
     },
+    /// A process whose memory is looked at.
+    Flow {
+        jobs: u64,
+    },
+    /// A worker process on Azurite.
+    #[cfg(feature = "azure")]
+    Serve {
+        queue: String,
+    },
     Help,
 }
 
@@ -56,8 +81,11 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
     while let Some(arg) = args.next() {
         match &*arg {
             "memory" => parts.push(Part::Memory),
+            #[cfg(feature = "azure")]
             "azure" => parts.push(Part::Azure),
-            "all" => parts.extend([Part::Memory, Part::Azure]),
+            "scale" => parts.push(Part::Scale),
+            "micro" => parts.push(Part::Micro),
+            "all" => parts.extend(Part::ALL),
             "--rounds" => {
                 let value = args.next().context("--rounds needs a number")?;
                 rounds = value.parse().context("--rounds needs a number")?;
@@ -70,6 +98,15 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
                 let jobs = args.next().context("work needs a number of jobs")?.parse()?;
                 let one_thread = args.any(|arg| arg == "--one-thread");
                 return Ok(Command::Work { case, jobs, one_thread });
+            }
+            "flow" => {
+                let jobs = args.next().context("flow needs a number of jobs")?.parse()?;
+                return Ok(Command::Flow { jobs });
+            }
+            #[cfg(feature = "azure")]
+            "serve" => {
+                let queue = args.next().context("serve needs a queue")?;
+                return Ok(Command::Serve { queue });
             }
             "--quick" => quick = true,
             "--json" => json = true,

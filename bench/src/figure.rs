@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::machine::Machine;
+use crate::round::progress;
 
 /// What a figure counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,6 +13,8 @@ pub enum Unit {
     JobsPerSecond,
     /// Less is better, as of all that follow.
     Microseconds,
+    /// Of one operation.
+    Nanoseconds,
     /// Of memory.
     Bytes,
     /// Of allocations, requests, instructions.
@@ -29,6 +32,7 @@ impl Unit {
         match self {
             Self::JobsPerSecond => "jobs/s",
             Self::Microseconds => "µs",
+            Self::Nanoseconds => "ns",
             Self::Bytes => "bytes",
             Self::Count => "count",
         }
@@ -93,7 +97,28 @@ pub struct Report {
     /// What was measured.
     pub figures: Vec<Figure>,
     /// What was left out, and why.
-    pub left_out: Vec<String>,
+    pub left_out: LeftOut,
+}
+
+/// What could not be measured, and why.
+#[derive(Debug, Default, Serialize)]
+#[serde(transparent)]
+pub struct LeftOut(pub Vec<String>);
+
+impl LeftOut {
+    /// What it takes to measure something; where that cannot be had, it is said, and left out.
+    pub fn unless<T, E>(&mut self, what: &str, needed: Result<T, E>) -> Option<T>
+    where
+        anyhow::Error: From<E>,
+    {
+        needed
+            .map_err(|error| {
+                let why = format!("{what}: {:#}", anyhow::Error::from(error));
+                progress(&format!("left out: {why}"));
+                self.0.push(why);
+            })
+            .ok()
+    }
 }
 
 impl Report {

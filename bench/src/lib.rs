@@ -6,6 +6,7 @@
 //!
 //! It has no opinion about figures: nothing here fails because something is slow.
 
+#[cfg(feature = "azure")]
 pub mod azure;
 pub mod chart;
 pub mod child;
@@ -15,6 +16,8 @@ pub mod instructions;
 pub mod job;
 pub mod machine;
 pub mod memory;
+pub mod micro;
 pub mod results;
 pub mod round;
+pub mod scale;
 pub mod table;

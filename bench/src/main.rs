@@ -2,9 +2,12 @@
 
 mod cli;
 
-use bench::figure::Report;
+#[cfg(feature = "azure")]
+use bench::azure;
+use bench::figure::{Figure, LeftOut, Report};
 use bench::machine::Machine;
-use bench::{azure, instructions, memory, results, table};
+use bench::round::Effort;
+use bench::{instructions, memory, micro, results, scale, table};
 
 use self::cli::{Command, Part};
 
@@ -18,30 +21,25 @@ fn main() -> anyhow::Result<()> {
         Command::Work { case, jobs, one_thread } => {
             return instructions::work(&case, jobs, one_thread);
         }
+        Command::Flow { jobs } => {
+            println!("{}", serde_json::to_string(&scale::flow::run(jobs)?)?);
+            return Ok(());
+        }
+        #[cfg(feature = "azure")]
+        Command::Serve { queue } => return azure::processes::serve(&queue),
         Command::Instructions { effort, record } => {
             println!("{}", instructions::compare(effort, record)?);
             return Ok(());
         }
         Command::Run(options) => options,
     };
-    let mut report = Report {
-        machine: Machine::here(),
-        rounds: options.effort.rounds,
-        figures: Vec::new(),
-        left_out: Vec::new(),
-    };
+    let mut figures = Vec::new();
+    let mut left_out = LeftOut::default();
     for part in options.parts {
-        match part {
-            Part::Azure => report.figures.extend(azure::measure(options.effort)?),
-            Part::Memory => {
-                report.figures.extend(memory::measure(options.effort)?);
-                match memory::allocations(options.effort) {
-                    Ok(figures) => report.figures.extend(figures),
-                    Err(error) => report.left_out.push(format!("allocations: {error:#}")),
-                }
-            }
-        }
+        figures.extend(measure(part, options.effort, &mut left_out)?);
     }
+    let (machine, rounds) = (Machine::here(), options.effort.rounds);
+    let report = Report { machine, rounds, figures, left_out };
     if options.save {
         results::save(&report)?;
     }
@@ -51,4 +49,19 @@ fn main() -> anyhow::Result<()> {
         println!("{}", table::of_report(&report));
     }
     Ok(())
+}
+
+fn measure(part: Part, effort: Effort, left_out: &mut LeftOut) -> anyhow::Result<Vec<Figure>> {
+    match part {
+        Part::Memory => {
+            let mut figures = memory::measure(effort)?;
+            let allocations = left_out.unless("allocations", memory::allocations(effort));
+            figures.extend(allocations.unwrap_or_default());
+            Ok(figures)
+        }
+        #[cfg(feature = "azure")]
+        Part::Azure => azure::measure(effort, left_out),
+        Part::Scale => scale::measure(effort, left_out),
+        Part::Micro => micro::measure(effort),
+    }
 }

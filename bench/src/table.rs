@@ -80,7 +80,7 @@ pub fn of_report(report: &Report) -> String {
             let _ = writeln!(text, "Our best over theirs: {}.\n", ratios.join(", "));
         }
     }
-    for left_out in &report.left_out {
+    for left_out in &report.left_out.0 {
         let _ = writeln!(text, "Left out: {left_out}.");
     }
     text
@@ -88,7 +88,7 @@ pub fn of_report(report: &Report) -> String {
 
 fn number(value: f64, unit: Unit) -> String {
     match unit {
-        Unit::JobsPerSecond | Unit::Bytes => grouped(value),
+        Unit::JobsPerSecond | Unit::Nanoseconds | Unit::Bytes => grouped(value),
         Unit::Microseconds => format!("{value:.1}"),
         Unit::Count if value >= 100.0 => grouped(value),
         Unit::Count => format!("{value:.2}"),

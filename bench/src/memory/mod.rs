@@ -160,7 +160,9 @@ fn throughput(
 }
 
 /// Runs as a task of a runtime of its own with all processors, as an app would.
-fn run<T: Send + 'static>(body: impl Future<Output = T> + Send + 'static) -> anyhow::Result<T> {
+pub(crate) fn run<T: Send + 'static>(
+    body: impl Future<Output = T> + Send + 'static,
+) -> anyhow::Result<T> {
     let runtime: Runtime = Builder::new_multi_thread().enable_all().build()?;
     Ok(runtime.block_on(runtime.spawn(body))?)
 }

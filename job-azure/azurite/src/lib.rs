@@ -16,7 +16,8 @@
 //! # Ok::<(), job_azurite::AzuriteError>(())
 //! ```
 //!
-//! [`Foreign`] clients, Python's and JavaScript's own, send to it and read from it.
+//! [`Foreign`] clients, Python's and JavaScript's own, send to it and read from it. [`python`] is for
+//! programs with other packages.
 //!
 //! By hand, on a port of your choice: `cargo run -p job-azurite -- 10001`.
 
@@ -30,4 +31,5 @@ pub mod vectors;
 
 pub use error::AzuriteError;
 pub use foreign::{Encoding, Foreign, ForeignMessage};
+pub use python::python;
 pub use server::Azurite;

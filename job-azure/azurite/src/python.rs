@@ -13,11 +13,30 @@ const PYTHON: &str = if cfg!(windows) { "python" } else { "python3" };
 const ADVICE: &str = "install Python 3.10 or newer with venv (Debian and Ubuntu: `apt-get install \
                       python3-venv`; others: https://www.python.org)";
 
+/// The Python of an environment with these packages, written as for `pip install -r`, each with its
+/// hash. They are installed into the target folder at first use, which needs the network.
+///
+/// # Errors
+///
+/// Python is missing or too old, or the installation fails; the error says what to do.
+pub fn python(requirements: &str) -> Result<PathBuf, AzuriteError> {
+    // The environment is bound to the Python that it was made with.
+    let version = install::run(Command::new(PYTHON).arg("--version"), PYTHON, ADVICE)?;
+    let packages = install::once("python", &[&version, requirements], |folder| {
+        folder.write("requirements.txt", requirements)?;
+        folder.run(Command::new(PYTHON).args(["-m", "venv", "."]), PYTHON, ADVICE)?;
+        let mut pip = Command::new(interpreter(folder.dir));
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+        pip.args(["--no-input", "--require-hashes", "-r", "requirements.txt"]);
+        folder.run(&mut pip, PYTHON, ADVICE)
+    })?;
+    Ok(interpreter(&packages))
+}
+
 /// Runs a script of the folder `python` with the pinned packages, which are installed at first
 /// use.
 pub(crate) fn script(name: &str) -> Result<Command, AzuriteError> {
-    let packages = packages()?;
-    let mut python = Command::new(interpreter(&packages));
+    let mut python = Command::new(python(REQUIREMENTS)?);
     python
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(name))
         .env("PYTHONUTF8", "1")
@@ -33,19 +52,6 @@ pub(crate) fn run(script: &mut Command) -> Result<String, AzuriteError> {
 /// Why Python did not start.
 pub(crate) fn spawn_error(error: io::Error) -> AzuriteError {
     install::spawn_error(error, PYTHON, ADVICE)
-}
-
-fn packages() -> Result<PathBuf, AzuriteError> {
-    // The environment is bound to the Python that it was made with.
-    let version = install::run(Command::new(PYTHON).arg("--version"), PYTHON, ADVICE)?;
-    install::once("python", &[&version, REQUIREMENTS], |folder| {
-        folder.write("requirements.txt", REQUIREMENTS)?;
-        folder.run(Command::new(PYTHON).args(["-m", "venv", "."]), PYTHON, ADVICE)?;
-        let mut pip = Command::new(interpreter(folder.dir));
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
-        pip.args(["--no-input", "--require-hashes", "-r", "requirements.txt"]);
-        folder.run(&mut pip, PYTHON, ADVICE)
-    })
 }
 
 fn interpreter(dir: &Path) -> PathBuf {

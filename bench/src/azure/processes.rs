@@ -1,0 +1,188 @@
+//! One queue on Azurite, worked off by several processes of this program.
+//!
+//! A process says on stdout how many jobs it has deleted so far, whenever that changes. At the end
+//! of its stdin it says what it has cost, and ends.
+
+use std::io::{BufRead, BufReader, Lines, Write};
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use job_azure::Account;
+use job_azurite::Azurite;
+use job_core::{Queue, QueueName, Worker};
+use serde::{Deserialize, Serialize};
+use tokio::io::AsyncReadExt;
+use tokio::task::JoinSet;
+
+use super::azurite::{MOST_WAITING, client, produce, until_done};
+use super::traffic::Traffic;
+use super::{Done, block_on};
+use crate::figure::{Figure, LeftOut};
+use crate::job;
+use crate::round::{Effort, Entry, Sample, Spent, Watch, in_turn};
+
+/// How many processes there are.
+const PROCESSES: [usize; 3] = [1, 2, 4];
+
+/// How many jobs each runs at a time.
+const CONCURRENCY: usize = 16;
+
+const JOBS: u64 = 1500;
+
+/// Where a process finds its Azurite, whose key is no secret.
+const CONNECTION: &str = "BENCH_CONNECTION";
+
+/// Measures one, two and four processes.
+///
+/// # Errors
+/// If a process does not start, or the service refuses something.
+pub fn measure(
+    part: &'static str,
+    effort: Effort,
+    left_out: &mut LeftOut,
+) -> anyhow::Result<Vec<Figure>> {
+    let azurite = Azurite::start();
+    let Some(azurite) = left_out.unless("worker processes", azurite) else { return Ok(Vec::new()) };
+    let (azurite, queues) = (azurite.connection_string(), AtomicU64::new(0));
+    let jobs = effort.of(JOBS);
+    let entries = PROCESSES.map(|processes| Entry {
+        contender: match processes {
+            1 => "1 process".to_owned(),
+            _ => format!("{processes} processes"),
+        },
+        concurrency: Some(processes * CONCURRENCY),
+        run: {
+            let (azurite, queues) = (&azurite, &queues);
+            Box::new(move || {
+                let queue = format!("azurite-{}", queues.fetch_add(1, Relaxed));
+                let done = run(azurite.clone(), queue, processes, jobs)?;
+                let mut samples: Vec<Sample> = done.samples("worker processes on Azurite", jobs);
+                samples[1].measure = "worker processes on Azurite, requests a job";
+                Ok(samples)
+            })
+        },
+    });
+    in_turn(part, "worker processes", Effort { warm_up: 0, ..effort }, entries.into())
+}
+
+fn run(connection: String, queue: String, processes: usize, jobs: u64) -> anyhow::Result<Done> {
+    block_on(async move {
+        let traffic = Arc::new(Traffic::new(MOST_WAITING));
+        let client = client(Account::from_connection_string(&connection)?, &traffic)?;
+        client.backend().create_queue(&QueueName::new(&queue)?, &Default::default()).await?;
+        let start = |_| Process::start(&connection, &queue, Arc::clone(&traffic));
+        let processes = (0..processes).map(start).collect::<anyhow::Result<Vec<_>>>()?;
+        let mut tasks = JoinSet::new();
+        let watch = Watch::start();
+        produce(&mut tasks, &traffic, jobs, move |number| {
+            let enqueue = client.enqueue(job::numbered(number)).queue(&queue);
+            async move { enqueue.await.map(drop).map_err(Into::into) }
+        });
+        until_done(&traffic, jobs, &mut tasks).await?;
+        let mut done = Done { spent: watch.spent(), requests: traffic.requests() };
+        for process in processes {
+            let cost = process.end()?;
+            done.requests += cost.requests;
+            done.spent.cpu += Duration::from_secs_f64(cost.cpu);
+        }
+        Ok(done)
+    })
+}
+
+/// What a process has cost.
+#[derive(Serialize, Deserialize)]
+struct Cost {
+    requests: u64,
+    /// In seconds.
+    cpu: f64,
+}
+
+/// A process that runs jobs.
+struct Process {
+    child: Child,
+    reader: thread::JoinHandle<anyhow::Result<Cost>>,
+}
+
+impl Process {
+    /// Starts one that is about to receive.
+    fn start(connection: &str, queue: &str, traffic: Arc<Traffic>) -> anyhow::Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .args(["serve", queue])
+            .env(CONNECTION, connection)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let stdout = child.stdout.take().context("it is piped")?;
+        let mut lines = BufReader::new(stdout).lines();
+        ensure!(lines.next().is_some(), "a worker process did not start");
+        let reader = thread::spawn(move || follow(lines, &traffic));
+        Ok(Self { child, reader })
+    }
+
+    /// Ends it and gives what it has cost.
+    fn end(mut self) -> anyhow::Result<Cost> {
+        drop(self.child.stdin.take());
+        let cost = self.reader.join().map_err(|_| anyhow::anyhow!("its reader panicked"))??;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "a worker process failed: {status}");
+        Ok(cost)
+    }
+}
+
+/// Hears how many jobs are deleted, until it hears what the process has cost.
+fn follow(lines: Lines<BufReader<ChildStdout>>, traffic: &Traffic) -> anyhow::Result<Cost> {
+    let mut before = 0;
+    for line in lines {
+        let line = line?;
+        match line.parse::<usize>() {
+            Ok(deleted) => {
+                traffic.deleted(deleted - before);
+                before = deleted;
+            }
+            Err(_) => return serde_json::from_str(&line).context("a worker process says nonsense"),
+        }
+    }
+    anyhow::bail!("a worker process ended before its time")
+}
+
+/// What such a process does.
+///
+/// # Errors
+/// If it cannot serve the queue.
+pub fn serve(queue: &str) -> anyhow::Result<()> {
+    let connection = std::env::var(CONNECTION).context("this is for the program itself")?;
+    let queue = queue.to_owned();
+    let watch = Watch::start();
+    block_on(async move {
+        let traffic = Arc::new(Traffic::new(0));
+        let client = client(Account::from_connection_string(&connection)?, &traffic)?;
+        let queue = Queue::new(&queue).concurrency(CONCURRENCY);
+        let worker = Worker::builder(&client).queue(queue).build()?;
+        let mut stdin = tokio::io::stdin();
+        let mut nothing = Vec::new();
+        let mut deleted = traffic.follow();
+        say(&deleted.borrow_and_update().to_string())?;
+        let mut tasks = JoinSet::new();
+        tasks.spawn(worker.run());
+        loop {
+            tokio::select! {
+                _ = stdin.read_to_end(&mut nothing) => break,
+                Ok(()) = deleted.changed() => say(&deleted.borrow_and_update().to_string())?,
+                Some(ended) = tasks.join_next() => drop(ended??),
+            }
+        }
+        let Spent { cpu, .. } = watch.spent();
+        let cost = Cost { requests: traffic.requests(), cpu: cpu.as_secs_f64() };
+        say(&serde_json::to_string(&cost)?)
+    })
+}
+
+fn say(line: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    Ok(stdout.flush()?)
+}
