@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -15,6 +16,8 @@ static BELL: Notify = Notify::const_new();
 /// after the other, and handlers have no other way to tell.
 pub fn expect(jobs: u64) {
     LazyLock::force(&BEGIN);
+    // Where nobody waited for the last one, its bell has still to be heard.
+    let _ = BELL.notified().now_or_never();
     LEFT.store(jobs, Relaxed);
 }
 
@@ -31,4 +34,19 @@ pub fn one() {
 pub async fn last() -> Instant {
     BELL.notified().await;
     *BEGIN + Duration::from_nanos(AT.load(Relaxed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_not_waited_for_does_not_count_again() {
+        expect(1);
+        one();
+        expect(1);
+        assert!(last().now_or_never().is_none());
+        one();
+        assert!(last().now_or_never().is_some());
+    }
 }

@@ -9,6 +9,9 @@ use serde::Serialize;
 /// The crates whose versions matter to the figures.
 const CRATES: [&str; 6] = ["apalis", "azure_storage_queue", "serde_json", "tokio", "tower", "uuid"];
 
+/// Python's packages, likewise.
+const PYTHON: [&str; 3] = ["azure-storage-queue", "celery", "kombu"];
+
 /// Where and when something was measured.
 #[derive(Debug, Serialize)]
 pub struct Machine {
@@ -22,23 +25,28 @@ pub struct Machine {
     pub system: String,
     /// The compiler.
     pub rustc: String,
-    /// Crates and their versions.
-    pub crates: Vec<(String, String)>,
+    /// Crates, other packages, and their versions.
+    pub versions: Vec<(String, String)>,
 }
 
 impl Machine {
     /// This one, now.
     pub fn here() -> Self {
         let lock = include_str!("../../Cargo.lock");
-        let versions =
-            CRATES.iter().filter_map(|name| Some(((*name).to_owned(), version(lock, name)?)));
+        let crates = CRATES.iter().map(|name| (*name, version(lock, name)));
+        let requirements = include_str!("../python/requirements.txt");
+        let python = PYTHON.iter().map(|name| (*name, pinned(requirements, name)));
+        let packages = include_str!("../../job-azure/azurite/npm/package.json");
+        let azurite = [("azurite", dependency(packages, "azurite"))];
+        let versions = crates.chain(python).chain(azurite);
+        let versions = versions.filter_map(|(name, version)| Some((name.to_owned(), version?)));
         Self {
             date: date(SystemTime::now()),
             processor: processor(),
             processors: available_parallelism().map_or(1, usize::from),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
             rustc: output("rustc", "--version"),
-            crates: versions.collect(),
+            versions: versions.collect(),
         }
     }
 }
@@ -47,6 +55,18 @@ impl Machine {
 fn version(lock: &str, name: &str) -> Option<String> {
     let (_, after) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;
     Some(after.split_once('"')?.0.to_owned())
+}
+
+/// The version of that name in a list of requirements.
+fn pinned(requirements: &str, name: &str) -> Option<String> {
+    let pinned = |line: &str| line.strip_prefix(name)?.strip_prefix("==").map(str::to_owned);
+    requirements.lines().find_map(|line| pinned(line.split_whitespace().next()?))
+}
+
+/// The version of that name among the dependencies of an npm package.
+fn dependency(package: &str, name: &str) -> Option<String> {
+    let package: serde_json::Value = serde_json::from_str(package).ok()?;
+    Some(package["dependencies"][name].as_str()?.to_owned())
 }
 
 fn processor() -> String {
@@ -101,5 +121,13 @@ mod tests {
         let lock = "[[package]]\nname = \"tokio\"\nversion = \"1.2.3\"\n";
         assert_eq!(version(lock, "tokio").as_deref(), Some("1.2.3"));
         assert_eq!(version(lock, "tok"), None);
+    }
+
+    #[test]
+    fn all_versions_are_found() {
+        let here = Machine::here();
+        let expected = CRATES.iter().chain(&PYTHON).chain(&["azurite"]).copied();
+        let found = here.versions.iter().map(|(name, _)| name.as_str());
+        assert!(found.eq(expected), "{:?}", here.versions);
     }
 }

@@ -2,6 +2,8 @@
 
 mod cli;
 
+use std::path::Path;
+
 #[cfg(feature = "azure")]
 use bench::azure;
 use bench::figure::{Figure, LeftOut, Report};
@@ -41,7 +43,7 @@ fn main() -> anyhow::Result<()> {
     let (machine, rounds) = (Machine::here(), options.effort.rounds);
     let report = Report { machine, rounds, figures, left_out };
     if options.save {
-        results::save(&report)?;
+        results::save(&report, Path::new(env!("CARGO_MANIFEST_DIR")))?;
     }
     if options.json {
         println!("{}", serde_json::to_string_pretty(&report)?);

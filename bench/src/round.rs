@@ -21,7 +21,7 @@ pub struct Effort {
 impl Effort {
     /// `count`, or next to nothing if it is only to be seen that it runs.
     pub fn of(self, count: u64) -> u64 {
-        if self.quick { count.min(64) } else { count }
+        if self.quick { count.min(32) } else { count }
     }
 }
 

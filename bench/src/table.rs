@@ -7,31 +7,73 @@ use crate::figure::{Figure, Report, Unit};
 /// Whose ratios to the others are shown.
 pub const OURS: &str = "this framework";
 
-/// The figures of one measure as a table in Markdown.
+/// The figures of one measure as a table in Markdown, and our best beside everybody else's.
 pub fn of_measure(figures: &[&Figure]) -> String {
     let Some(first) = figures.first() else { return String::new() };
-    let with_cpu = figures.iter().any(|figure| !figure.cpu.is_empty());
-    let mut head = vec!["".to_owned(), "at a time".to_owned()];
-    head.extend([first.unit.label(), "least", "most"].map(str::to_owned));
-    if with_cpu {
-        head.push("CPU µs a job".to_owned());
-    }
-    head.push("ours : it".to_owned());
+    let columns = Columns::of(figures);
+    let mut head = vec!["".to_owned()];
+    let mut name = |is_there: bool, name: &str| {
+        if is_there {
+            head.push(name.to_owned());
+        }
+    };
+    name(columns.concurrency, "at a time");
+    name(true, first.unit.label());
+    name(columns.range, "least");
+    name(columns.range, "most");
+    name(columns.cpu, "CPU µs a job");
+    name(columns.ratio, "ours : it");
     let mut rows = vec![head];
-    for figure in figures {
+    rows.extend(figures.iter().map(|figure| columns.row(figures, figure)));
+    let mut text = lay_out(&rows);
+    let ratios: Vec<_> = bests(figures)
+        .into_iter()
+        .filter_map(|(contender, _, ratio)| Some(format!("{contender} {:.2}", ratio?)))
+        .collect();
+    if !ratios.is_empty() && columns.concurrency {
+        let _ = writeln!(text, "\nOur best over theirs: {}.", ratios.join(", "));
+    }
+    text
+}
+
+/// Which columns say something.
+struct Columns {
+    concurrency: bool,
+    range: bool,
+    cpu: bool,
+    ratio: bool,
+}
+
+impl Columns {
+    fn of(figures: &[&Figure]) -> Self {
+        let any = |is_so: &dyn Fn(&Figure) -> bool| figures.iter().any(|figure| is_so(figure));
+        Self {
+            concurrency: any(&|figure| figure.concurrency.is_some()),
+            range: any(&|figure| figure.samples.len() > 1),
+            cpu: any(&|figure| !figure.cpu.is_empty()),
+            ratio: any(&|figure| ratio(figures, figure).is_some()),
+        }
+    }
+
+    fn row(&self, figures: &[&Figure], figure: &Figure) -> Vec<String> {
         let (least, most) = figure.range();
-        let mut row = vec![
-            figure.contender.clone(),
-            figure.concurrency.map_or_else(String::new, |at_a_time| at_a_time.to_string()),
-        ];
-        row.extend([figure.median(), least, most].map(|value| number(value, figure.unit)));
-        if with_cpu {
+        let mut row = vec![figure.contender.clone()];
+        if self.concurrency {
+            row.push(figure.concurrency.map_or_else(String::new, |it| it.to_string()));
+        }
+        row.push(number(figure.median(), figure.unit));
+        if self.range {
+            row.extend([least, most].map(|value| number(value, figure.unit)));
+        }
+        if self.cpu {
             row.push(figure.median_cpu().map_or_else(String::new, |cpu| format!("{cpu:.2}")));
         }
-        row.push(ratio(figures, figure).map_or_else(String::new, |ratio| format!("{ratio:.2}")));
-        rows.push(row);
+        if self.ratio {
+            let ratio = ratio(figures, figure);
+            row.push(ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}")));
+        }
+        row
     }
-    lay_out(&rows)
 }
 
 /// Ours over a peer's: at the same concurrency, or at our best where it has none.
@@ -72,18 +114,14 @@ pub fn of_report(report: &Report) -> String {
     for (part, measure) in report.measures() {
         let figures = report.of(part, measure);
         let _ = writeln!(text, "### {part}: {measure}\n\n{}", of_measure(&figures));
-        let ratios: Vec<_> = bests(&figures)
-            .into_iter()
-            .filter_map(|(contender, _, ratio)| Some(format!("{contender} {:.2}", ratio?)))
-            .collect();
-        if !ratios.is_empty() && figures.iter().any(|figure| figure.concurrency.is_some()) {
-            let _ = writeln!(text, "Our best over theirs: {}.\n", ratios.join(", "));
-        }
     }
-    for left_out in &report.left_out.0 {
-        let _ = writeln!(text, "Left out: {left_out}.");
-    }
-    text
+    text + &left_out(report)
+}
+
+/// What was left out.
+pub fn left_out(report: &Report) -> String {
+    let lines = report.left_out.0.iter().map(|left_out| format!("Left out: {left_out}.\n"));
+    lines.collect()
 }
 
 fn number(value: f64, unit: Unit) -> String {

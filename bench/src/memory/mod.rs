@@ -16,6 +16,7 @@ pub use self::apalis::Apalis;
 pub use self::channel::Channel;
 use self::contender::{Contender, Setup};
 pub use self::framework::Framework;
+pub use self::latency::START_LATENCY;
 pub use self::reference::Reference;
 use crate::figure::Figure;
 use crate::round::{Effort, Entry, Sample, Watch, in_turn, progress};
@@ -68,10 +69,14 @@ pub fn measure(effort: Effort) -> anyhow::Result<Vec<Figure>> {
         }
     }
     figures.extend(in_turn(PART, "throughput", effort, through)?);
+    for figure in figures.iter_mut().filter(|figure| ENQUEUES.contains(&&*figure.measure)) {
+        // Nothing runs meanwhile.
+        figure.concurrency = None;
+    }
 
     let framework: Arc<dyn Contender> = Arc::new(Framework);
-    let layered = [0, 1, 5].map(|layers| Entry {
-        contender: format!("this framework, {layers} layers"),
+    let layered = [(0, "no layer"), (1, "1 layer"), (5, "5 layers")].map(|(layers, name)| Entry {
+        contender: name.to_owned(),
         concurrency: Some(64),
         run: Box::new({
             let framework = Arc::clone(&framework);
@@ -98,6 +103,7 @@ pub fn allocations(effort: Effort) -> anyhow::Result<Vec<Figure>> {
     Ok(serde_json::from_str(&child::output("allocations", args)?)?)
 }
 
+const ENQUEUES: [&str; 2] = ["enqueue, one at a time", "enqueue, many at once"];
 const DRAIN: &str = "drain of a full queue";
 const LAYERS: &str = "drain through layers that do nothing";
 
@@ -145,9 +151,8 @@ fn throughput(
 
         let mut samples = Vec::new();
         if setup.concurrency == 1 {
-            // It has nothing to do with enqueueing.
-            samples.push(Sample::rate("enqueue, one at a time", singles, singly));
-            samples.push(Sample::rate("enqueue, many at once", jobs, in_bulk));
+            samples.push(Sample::rate(ENQUEUES[0], singles, singly));
+            samples.push(Sample::rate(ENQUEUES[1], jobs, in_bulk));
         }
         samples.extend([
             Sample::rate(DRAIN, jobs, drain),

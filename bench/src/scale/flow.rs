@@ -70,10 +70,11 @@ pub fn run(jobs: u64) -> anyhow::Result<Vec<u64>> {
         let chunk = (jobs / PARTS).clamp(1, 1000);
         let mut most = Vec::new();
         for part in 0..PARTS {
+            let (begin, end) = (jobs * part / PARTS, jobs * (part + 1) / PARTS);
             let mut resident = 0;
-            for begin in (jobs * part / PARTS..jobs * (part + 1) / PARTS).step_by(chunk as usize) {
-                room.acquire_many(chunk as u32).await?.forget();
-                let numbers = begin..begin + chunk;
+            for begin in (begin..end).step_by(chunk as usize) {
+                let numbers = begin..end.min(begin + chunk);
+                room.acquire_many((numbers.end - numbers.start) as u32).await?.forget();
                 let flow = |_user_id| Flow { _user_id, _email: "ada1@example.com".to_owned() };
                 client.enqueue_all(numbers.map(flow)).await?;
                 resident = resident.max(resident_bytes()?);
