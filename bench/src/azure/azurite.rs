@@ -66,7 +66,7 @@ pub(super) fn measure(effort: Effort, left_out: &mut LeftOut) -> anyhow::Result<
             entries.push(entry(contender, concurrency, pythons_jobs, run));
         }
     }
-    // All of it runs already, and a round takes long.
+    // A round takes long, and the median forgives the first.
     in_turn(PART, "Azurite", Effort { warm_up: 0, ..effort }, entries)
 }
 

@@ -7,10 +7,9 @@ use std::io::{BufRead, BufReader, Lines, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use job_azure::Account;
 use job_azurite::Azurite;
 use job_core::{Queue, QueueName, Worker};
@@ -74,20 +73,38 @@ fn run(connection: String, queue: String, processes: usize, jobs: u64) -> anyhow
         let traffic = Arc::new(Traffic::new(MOST_WAITING));
         let client = client(Account::from_connection_string(&connection)?, &traffic)?;
         client.backend().create_queue(&QueueName::new(&queue)?, &Default::default()).await?;
-        let start = |_| Process::start(&connection, &queue, Arc::clone(&traffic));
-        let processes = (0..processes).map(start).collect::<anyhow::Result<Vec<_>>>()?;
+        let (mut children, mut costs) = (Vec::new(), JoinSet::new());
+        for _ in 0..processes {
+            let (child, lines) = start(&connection, &queue)?;
+            let traffic = Arc::clone(&traffic);
+            costs.spawn_blocking(move || follow(lines, &traffic));
+            children.push(child);
+        }
         let mut tasks = JoinSet::new();
         let watch = Watch::start();
         produce(&mut tasks, &traffic, jobs, move |number| {
             let enqueue = client.enqueue(job::numbered(number)).queue(&queue);
             async move { enqueue.await.map(drop).map_err(Into::into) }
         });
-        until_done(&traffic, jobs, &mut tasks).await?;
+        tokio::select! {
+            done = until_done(&traffic, jobs, &mut tasks) => done?,
+            Some(ended) = costs.join_next() => {
+                ended??;
+                bail!("a worker process ended before its time");
+            }
+        }
         let mut done = Done { spent: watch.spent(), requests: traffic.requests() };
-        for process in processes {
-            let cost = process.end()?;
-            done.requests += cost.requests;
-            done.spent.cpu += Duration::from_secs_f64(cost.cpu);
+        for child in &mut children {
+            drop(child.stdin.take());
+        }
+        while let Some(cost) = costs.join_next().await {
+            let Cost { requests, cpu } = cost??;
+            done.requests += requests;
+            done.spent.cpu += Duration::from_secs_f64(cpu);
+        }
+        for mut child in children {
+            let status = child.wait()?;
+            ensure!(status.success(), "a worker process failed: {status}");
         }
         Ok(done)
     })
@@ -101,36 +118,18 @@ struct Cost {
     cpu: f64,
 }
 
-/// A process that runs jobs.
-struct Process {
-    child: Child,
-    reader: thread::JoinHandle<anyhow::Result<Cost>>,
-}
-
-impl Process {
-    /// Starts one that is about to receive.
-    fn start(connection: &str, queue: &str, traffic: Arc<Traffic>) -> anyhow::Result<Self> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .args(["serve", queue])
-            .env(CONNECTION, connection)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stdout = child.stdout.take().context("it is piped")?;
-        let mut lines = BufReader::new(stdout).lines();
-        ensure!(lines.next().is_some(), "a worker process did not start");
-        let reader = thread::spawn(move || follow(lines, &traffic));
-        Ok(Self { child, reader })
-    }
-
-    /// Ends it and gives what it has cost.
-    fn end(mut self) -> anyhow::Result<Cost> {
-        drop(self.child.stdin.take());
-        let cost = self.reader.join().map_err(|_| anyhow::anyhow!("its reader panicked"))??;
-        let status = self.child.wait()?;
-        ensure!(status.success(), "a worker process failed: {status}");
-        Ok(cost)
-    }
+/// Starts a process that is about to receive; it ends when its stdin does.
+fn start(connection: &str, queue: &str) -> anyhow::Result<(Child, Lines<BufReader<ChildStdout>>)> {
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(["serve", queue])
+        .env(CONNECTION, connection)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stdout = child.stdout.take().context("it is piped")?;
+    let mut lines = BufReader::new(stdout).lines();
+    ensure!(lines.next().is_some(), "a worker process did not start");
+    Ok((child, lines))
 }
 
 /// Hears how many jobs are deleted, until it hears what the process has cost.
@@ -146,7 +145,7 @@ fn follow(lines: Lines<BufReader<ChildStdout>>, traffic: &Traffic) -> anyhow::Re
             Err(_) => return serde_json::from_str(&line).context("a worker process says nonsense"),
         }
     }
-    anyhow::bail!("a worker process ended before its time")
+    bail!("a worker process ended before its time")
 }
 
 /// What such a process does.
