@@ -137,7 +137,8 @@ def sdk_worker(done):
     return lambda: None
 
 
-# Celery, with threads: its other pools are no faster here. No result backend, no events, no remote control: each would cost requests of its own.
+# Celery, with threads: its other pools are no faster here. It has no result backend, no events and
+# no remote control, each of which would cost requests of its own.
 
 
 def celery_app():

@@ -27,7 +27,7 @@ const LATENCIES: [(&str, Duration); 3] = [
 ];
 
 /// How many jobs run at a time, and how many there are.
-const SIZES: [(usize, u64); 4] = [(1, 200), (16, 2000), (64, 6000), (256, 12_000)];
+const SIZES: [(usize, u64); 4] = [(1, 100), (16, 1600), (64, 6000), (256, 12_000)];
 
 const DRAIN: &str = "drain";
 

@@ -30,7 +30,7 @@ const PROCESSES: [usize; 3] = [1, 2, 4];
 /// How many jobs each runs at a time.
 const CONCURRENCY: usize = 16;
 
-const JOBS: u64 = 1500;
+const JOBS: u64 = 1200;
 
 /// Where a process finds its Azurite, whose key is no secret.
 const CONNECTION: &str = "BENCH_CONNECTION";

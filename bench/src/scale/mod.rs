@@ -22,6 +22,9 @@ pub fn measure(effort: Effort, left_out: &mut LeftOut) -> anyhow::Result<Vec<Fig
     figures.extend(depth::measure(effort)?);
     figures.extend(left_out.unless("memory over time", flow::measure(effort)).unwrap_or_default());
     #[cfg(feature = "azure")]
-    figures.extend(crate::azure::processes::measure(PART, effort, left_out)?);
+    {
+        let processes = crate::azure::processes::measure(PART, effort, left_out);
+        figures.extend(left_out.unless("worker processes", processes).unwrap_or_default());
+    }
     Ok(figures)
 }
