@@ -1,7 +1,7 @@
 //! Single steps of a job's way, on one thread.
 //!
 //! Envelopes and decisions are the crate's own affair, so they are measured from outside: by a
-//! client and a worker on a [backend](nowhere) that does nothing.
+//! client and a worker on a backend that does nothing (`nowhere`).
 
 mod backend;
 mod envelope;
