@@ -20,6 +20,7 @@ use tokio::task::JoinSet;
 use super::bare::Bare;
 use super::counted::Counted;
 use super::traffic::Traffic;
+use super::young::Young;
 use super::{BARE, Done, PART, block_on, python, url_of};
 use crate::figure::{Figure, LeftOut};
 use crate::round::{Effort, Entry, Watch, in_turn, progress};
@@ -40,7 +41,7 @@ const PYTHONS_JOBS: [u64; 4] = [100, 200, 200, 200];
 const THROUGH: &str = "Azurite, enqueue and run at once";
 
 pub(super) fn measure(effort: Effort, left_out: &mut LeftOut) -> anyhow::Result<Vec<Figure>> {
-    let Some(azurite) = left_out.unless("Azurite", Azurite::start()) else { return Ok(Vec::new()) };
+    let Some(azurite) = left_out.unless("Azurite", Young::start()) else { return Ok(Vec::new()) };
     progress("azure: Python's packages");
     let python = left_out.unless("Python's SDK and Celery", python::Python::installed());
     let queues = AtomicU64::new(0);
@@ -50,12 +51,13 @@ pub(super) fn measure(effort: Effort, left_out: &mut LeftOut) -> anyhow::Result<
         let (jobs, pythons_jobs) = (effort.of(jobs), effort.of(pythons_jobs));
         let azurite = &azurite;
         let ours = move || {
-            let account = Account::from_connection_string(&azurite.connection_string())?;
+            let account = Account::from_connection_string(&azurite.get()?.connection_string())?;
             block_on(framework(account, queue(), concurrency, jobs))
         };
         entries.push(entry(table::OURS, concurrency, jobs, ours));
         let bare = move || {
-            let url = url_of(azurite.url(), &queue(), &sas(azurite)?)?;
+            let azurite = azurite.get()?;
+            let url = url_of(azurite.url(), &queue(), &sas(&azurite)?)?;
             block_on(bare_loop(url, concurrency, jobs))
         };
         entries.push(entry(BARE, concurrency, jobs, bare));
@@ -63,7 +65,8 @@ pub(super) fn measure(effort: Effort, left_out: &mut LeftOut) -> anyhow::Result<
         let is_wanted = !effort.quick || concurrency == 16;
         let Some(python) = python.as_ref().filter(|_| is_wanted) else { continue };
         for (contender, kind) in python::CONTENDERS {
-            let run = move || python.run(kind, azurite, &queue(), concurrency, pythons_jobs);
+            let run =
+                move || python.run(kind, &*azurite.get()?, &queue(), concurrency, pythons_jobs);
             entries.push(entry(contender, concurrency, pythons_jobs, run));
         }
     }
@@ -109,12 +112,12 @@ async fn framework(
     Ok(Done { spent: watch.spent(), requests: traffic.requests() })
 }
 
-/// A client whose requests are counted, with the connections that it has by default. It waits as
-/// long as the SDK would: on a busy machine Azurite takes its time.
+/// A client whose requests are counted, with the connections that it has by default. It waits
+/// longer than by default: on a busy machine Azurite takes its time.
 pub(super) fn client(account: Account, traffic: &Arc<Traffic>) -> anyhow::Result<Client> {
     let backend = AzureBackend::builder(account)
-        .request_timeout(Duration::from_secs(60))
-        .operation_timeout(Duration::from_secs(120))
+        .request_timeout(Duration::from_secs(20))
+        .operation_timeout(Duration::from_secs(40))
         .build()?;
     let backend: Arc<dyn Backend> = Arc::new(backend);
     Ok(Client::new(Counted::new(backend, Arc::clone(traffic))))

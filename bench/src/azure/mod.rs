@@ -8,6 +8,7 @@ mod imitated;
 pub mod processes;
 mod python;
 mod traffic;
+mod young;
 
 use std::future::Future;
 

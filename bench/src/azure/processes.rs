@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use job_azure::Account;
-use job_azurite::Azurite;
 use job_core::{Queue, QueueName, Worker};
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
@@ -19,6 +18,7 @@ use tokio::task::JoinSet;
 
 use super::azurite::{MOST_WAITING, client, produce, until_done};
 use super::traffic::Traffic;
+use super::young::Young;
 use super::{Done, block_on};
 use crate::figure::{Figure, LeftOut};
 use crate::job;
@@ -44,9 +44,9 @@ pub fn measure(
     effort: Effort,
     left_out: &mut LeftOut,
 ) -> anyhow::Result<Vec<Figure>> {
-    let azurite = Azurite::start();
+    let azurite = Young::start();
     let Some(azurite) = left_out.unless("worker processes", azurite) else { return Ok(Vec::new()) };
-    let (azurite, queues) = (azurite.connection_string(), AtomicU64::new(0));
+    let queues = AtomicU64::new(0);
     let jobs = effort.of(JOBS);
     let entries = PROCESSES.map(|processes| Entry {
         contender: match processes {
@@ -58,7 +58,7 @@ pub fn measure(
             let (azurite, queues) = (&azurite, &queues);
             Box::new(move || {
                 let queue = format!("azurite-{}", queues.fetch_add(1, Relaxed));
-                let done = run(azurite.clone(), queue, processes, jobs)?;
+                let done = run(azurite.get()?.connection_string(), queue, processes, jobs)?;
                 let mut samples: Vec<Sample> = done.samples("worker processes on Azurite", jobs);
                 samples[1].measure = "worker processes on Azurite, requests a job";
                 Ok(samples)
