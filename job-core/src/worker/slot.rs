@@ -551,9 +551,6 @@ impl Run<'_> {
             return;
         };
         let Self { served, message, lease, .. } = self;
-        if let Settlement::Delete(Gone::Done) = settlement {
-            served.counters.completed.increment();
-        }
         let mut settling = pin!(served.settle(lease, &message.message_id, settlement));
         let settled = match timeout(BELIEVED_AFTER, &mut settling).await {
             Ok(settled) => settled,
