@@ -6,6 +6,7 @@ use bench::round::Effort;
 pub(crate) const USAGE: &str = "\
 usage: bench memory|azure|scale|micro|all [--rounds N] [--quick] [--json] [--save]
        bench instructions [--record]
+       bench telemetry [--quick]
 
   memory        queues in memory, beside apalis, tokio with serde_json, and a bare channel
   azure         Azure Queue Storage: imitated with 0, 2 and 10 ms latency, beside the bare SDK, and
@@ -14,6 +15,7 @@ usage: bench memory|azure|scale|micro|all [--rounds N] [--quick] [--json] [--sav
   micro         single steps of a job's way
   all           all of these
   instructions  instructions a job, by callgrind, beside those recorded; --record keeps them
+  telemetry     instructions a job, without and with the features for telemetry, nobody listening
   work CASE N   runs N jobs of a case of those once, for a profiler to look at
   --rounds N    how often each contender has its turn; 7 by default
   --quick       tiny counts and one round: only to see that it runs
@@ -55,6 +57,9 @@ pub(crate) enum Command {
         effort: Effort,
         record: bool,
     },
+    Telemetry {
+        effort: Effort,
+    },
     /// What profilers look at.
     Work {
         case: String,
@@ -76,7 +81,7 @@ pub(crate) enum Command {
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Command> {
     let mut parts = Vec::new();
     let (mut rounds, mut quick, mut json, mut save) = (7, false, false, false);
-    let (mut instructions, mut record) = (false, false);
+    let (mut instructions, mut record, mut telemetry) = (false, false, false);
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
         match &*arg {
@@ -92,6 +97,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
                 ensure!(rounds > 0, "--rounds 0 measures nothing");
             }
             "instructions" => instructions = true,
+            "telemetry" => telemetry = true,
             "--record" => record = true,
             "work" => {
                 let case = args.next().context("work needs a case")?;
@@ -119,6 +125,9 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
         Effort { rounds: if quick { 1 } else { rounds }, warm_up: usize::from(!quick), quick };
     if instructions {
         return Ok(Command::Instructions { effort, record });
+    }
+    if telemetry {
+        return Ok(Command::Telemetry { effort });
     }
     if parts.is_empty() {
         return Ok(Command::Help);

@@ -116,10 +116,15 @@ fn recorded() -> BTreeMap<String, f64> {
 
 /// How many instructions this program executes for so many jobs.
 fn counted(case: &str, jobs: u64) -> anyhow::Result<u64> {
+    executed(&std::env::current_exe()?, &["work", case, &jobs.to_string(), "--one-thread"])
+}
+
+/// How many instructions a program executes.
+pub(crate) fn executed(program: &Path, args: &[&str]) -> anyhow::Result<u64> {
     let output = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(std::env::current_exe()?)
-        .args(["work", case, &jobs.to_string(), "--one-thread"])
+        .arg(program)
+        .args(args)
         .output()?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "callgrind failed: {said}");

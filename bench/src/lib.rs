@@ -21,3 +21,4 @@ pub mod results;
 pub mod round;
 pub mod scale;
 pub mod table;
+pub mod telemetry;

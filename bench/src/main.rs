@@ -9,7 +9,7 @@ use bench::azure;
 use bench::figure::{Figure, LeftOut, Report};
 use bench::machine::Machine;
 use bench::round::Effort;
-use bench::{instructions, memory, micro, results, scale, table};
+use bench::{instructions, memory, micro, results, scale, table, telemetry};
 
 use self::cli::{Command, Part};
 
@@ -31,6 +31,10 @@ fn main() -> anyhow::Result<()> {
         Command::Serve { queue } => return azure::processes::serve(&queue),
         Command::Instructions { effort, record } => {
             println!("{}", instructions::compare(effort, record)?);
+            return Ok(());
+        }
+        Command::Telemetry { effort } => {
+            println!("{}", telemetry::compare(effort)?);
             return Ok(());
         }
         Command::Run(options) => options,

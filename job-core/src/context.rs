@@ -9,6 +9,9 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::data::DataMap;
+use crate::envelope::Trace;
+#[cfg(feature = "otel")]
+use crate::telemetry::TraceRelation;
 use crate::{Client, Data, JobError, JobId, QueueName};
 
 /// The run that a handler is in. Cloning it clones a pointer.
@@ -37,6 +40,7 @@ pub(crate) struct About {
     pub(crate) deadline: Instant,
     pub(crate) timeout: Duration,
     pub(crate) meta: BTreeMap<String, String>,
+    pub(crate) trace: Option<Trace>,
 }
 
 /// What layers changed for the layers further in and for the handler.
@@ -52,6 +56,8 @@ pub(crate) struct Changes {
 pub(crate) struct Shared {
     pub(crate) client: Client,
     pub(crate) data: DataMap,
+    #[cfg(feature = "otel")]
+    pub(crate) traces: TraceRelation,
 }
 
 impl JobContext {
@@ -124,6 +130,24 @@ impl JobContext {
 
     fn meta_map(&self) -> &BTreeMap<String, String> {
         self.changes.as_ref().map_or(&self.inner.about.meta, |changes| &changes.meta)
+    }
+
+    /// The W3C trace context of whoever enqueued the job, `traceparent` and `tracestate`, as it
+    /// came off the queue: nobody has looked at it. With the feature `otel` the span of the run is
+    /// connected with it already; this is for tracers that know of no `tracing`.
+    pub fn trace_context(&self) -> Option<(&str, Option<&str>)> {
+        let trace = self.inner.about.trace.as_ref()?;
+        Some((&trace.traceparent, trace.tracestate.as_deref()))
+    }
+
+    #[cfg(feature = "otel")]
+    pub(crate) fn trace(&self) -> Option<&Trace> {
+        self.inner.about.trace.as_ref()
+    }
+
+    #[cfg(feature = "otel")]
+    pub(crate) fn trace_relation(&self) -> TraceRelation {
+        self.inner.shared.traces
     }
 
     /// What a layer passed on with

@@ -89,6 +89,8 @@ mod decide;
 pub mod duration;
 mod envelope;
 mod handler;
+#[cfg(feature = "http")]
+pub mod http;
 mod job;
 pub mod middleware;
 mod name;
@@ -104,6 +106,7 @@ pub mod sabotage;
 mod schedule;
 #[cfg(all(unix, feature = "supervisor"))]
 pub mod supervisor;
+pub mod telemetry;
 mod worker;
 
 pub use self::args::{Arg, Args, ArgsError, Upgraded};
@@ -122,6 +125,8 @@ pub use self::poison_reason::PoisonReason;
 pub use self::schedule::{Backoff, InvalidBackoff, Jitter};
 #[cfg(all(unix, feature = "supervisor"))]
 pub use self::supervisor::Supervisor;
+#[cfg(feature = "http")]
+pub use self::worker::HttpDescription;
 pub use self::worker::{
     BuildError, ConfigError, Description, JobDescription, Perform, PerformError, Queue,
     QueueConfig, QueueDescription, RateLimit, Report, Worker, WorkerBuilder, WorkerConfig,

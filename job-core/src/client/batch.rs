@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use tracing::Instrument;
+
 use super::Client;
 use super::call::{Args, Call, Plan, args_of};
 use super::concurrent::{IN_FLIGHT, ordered};
 use super::error::{Cause, EnqueueError, EnqueueErrorKind};
 use super::lazy::Lazy;
 use crate::backend::ErrorKind;
+use crate::telemetry::spans;
 use crate::{Job, JobId};
 
 /// How many requests in a row may fail as a whole before the rest is not tried: each may have
@@ -85,6 +88,12 @@ impl EnqueueAll {
     /// Attaches a value to each of them.
     pub fn meta(self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.configure(|draft| draft.call.meta(key.into(), value.into()))
+    }
+
+    /// Takes the jobs for a part of that W3C trace: see
+    /// [`Enqueue::trace_context`](super::Enqueue::trace_context).
+    pub fn trace_context(self, traceparent: impl Into<String>, tracestate: Option<String>) -> Self {
+        self.configure(|draft| draft.call.trace_context(traceparent.into(), tracestate))
     }
 
     /// Sends the args of each alone, as plain JSON: see [`Enqueue::raw`](super::Enqueue::raw).
@@ -172,21 +181,29 @@ struct Shared {
 
 async fn send_all(draft: Draft) -> Result<Vec<JobId>, EnqueueAllError> {
     let Draft { client, call, items } = draft;
-    let results: Vec<_> = match call.plan(&client) {
+    let queue = || call.queue_of(&client).ok();
+    let span = spans::enqueue(call.job, None, items.len(), &**client.backend(), queue);
+    let results: Vec<_> = match span.span().in_scope(|| call.plan(&client)) {
         Err(invalid) => {
             let queue = call.queue_of(&client).ok();
             let fail = |id| EnqueueError::new(id, call.job, queue.clone(), invalid.clone());
             items.into_iter().map(|(id, _)| Err(fail(id))).collect()
         }
         Ok(plan) => {
+            let (queue, job, meters) = (plan.queue.clone(), call.job, client.clone());
             let capabilities = client.backend().capabilities();
             let chunk = capabilities.max_send.max(1);
             let limit = if capabilities.remote { IN_FLIGHT } else { 1 };
             let shared = Shared { client, call, plan, failures: AtomicUsize::new(0) };
             let requests = chunks(items, chunk).map(|items| shared.send(items));
-            ordered(requests, limit).await.into_iter().flatten().collect()
+            let requests = ordered(requests, limit).instrument(span.span().clone());
+            let results: Vec<_> = requests.await.into_iter().flatten().collect();
+            let failed = results.iter().filter(|result| result.is_err()).count();
+            meters.meters().enqueued(&queue, job, results.len() - failed, failed);
+            results
         }
     };
+    span.enqueued(results.iter().filter_map(|result| result.as_ref().err()));
     if results.iter().any(Result::is_err) {
         return Err(EnqueueAllError { results });
     }

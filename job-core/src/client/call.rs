@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::Client;
 use super::error::{Cause, Invalid};
 use crate::backend::{Capabilities, Outgoing};
-use crate::envelope::{Envelope, Overrides, ROOM};
+use crate::envelope::{Envelope, Overrides, ROOM, Trace};
 use crate::{Job, JobId, JobOptions, QueueName};
 
 /// How deep serde_json reads by default.
@@ -54,6 +54,7 @@ pub(super) struct Call {
     due: Due,
     overrides: Overrides,
     meta: BTreeMap<String, String>,
+    trace: Option<Trace>,
     raw: bool,
     invalid: Option<Invalid>,
 }
@@ -74,6 +75,7 @@ impl Call {
             due: Due::In(Duration::ZERO),
             overrides: Overrides::default(),
             meta: BTreeMap::new(),
+            trace: None,
             raw: false,
             invalid: None,
         }
@@ -107,6 +109,10 @@ impl Call {
 
     pub(super) fn meta(&mut self, key: String, value: String) {
         self.meta.insert(key, value);
+    }
+
+    pub(super) fn trace_context(&mut self, parent: String, state: Option<String>) {
+        self.trace = Some(Trace { traceparent: parent, tracestate: state });
     }
 
     pub(super) fn raw(&mut self) {
@@ -161,8 +167,10 @@ impl Call {
         Ok(Plan {
             seen: client.known().contains(&queue),
             queue,
+            trace: self.trace.clone().or_else(current_trace),
             now,
             hop,
+            due_at: now.checked_add(delay).filter(|_| !delay.is_zero()),
             delay_left: up_to_millis(delay - hop),
             // What is never rewritten needs no room for it.
             limit: if self.raw { capabilities.max_body } else { longest_at_enqueue(capabilities) },
@@ -177,9 +185,17 @@ impl Call {
             let mut envelope = Envelope::new(id, self.job, args?, plan.now);
             envelope.args_version = self.version;
             envelope.options = self.overrides;
+            envelope.due_at = plan.due_at;
             envelope.delay_left = plan.delay_left;
             envelope.meta = self.meta.clone();
-            envelope.encode().map_err(|_| Invalid::Args)?
+            envelope.trace = plan.trace.clone();
+            let body = envelope.encode().map_err(|_| Invalid::Args)?;
+            if body.len() > plan.limit && envelope.trace.take().is_some() {
+                // What is only there to be looked at must not keep a job out.
+                envelope.encode().map_err(|_| Invalid::Args)?
+            } else {
+                body
+            }
         };
         if body.len() > plan.limit {
             return Err(Cause::TooLarge { size: body.len(), limit: plan.limit });
@@ -193,10 +209,21 @@ pub(super) struct Plan {
     pub(super) queue: QueueName,
     /// Whether the queue was known to exist before the call.
     pub(super) seen: bool,
+    /// The trace that the jobs belong to.
+    trace: Option<Trace>,
     now: SystemTime,
     hop: Duration,
+    due_at: Option<SystemTime>,
     delay_left: Duration,
     limit: usize,
+}
+
+/// The trace of whoever enqueues, if there is one and the feature `otel` looks for it.
+fn current_trace() -> Option<Trace> {
+    #[cfg(feature = "otel")]
+    return crate::telemetry::trace_context::current();
+    #[cfg(not(feature = "otel"))]
+    None
 }
 
 /// Leaves room for what retries add. Where bodies are tiny, a quarter has to do.

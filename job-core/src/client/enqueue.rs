@@ -6,12 +6,14 @@ use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use tracing::Instrument;
 
 use super::Client;
 use super::call::{Args, Call, Plan, args_of};
 use super::error::{Cause, EnqueueError};
 use super::lazy::Lazy;
 use crate::backend::Outgoing;
+use crate::telemetry::spans;
 use crate::{Job, JobId, QueueName};
 
 /// One job on its way to a queue: made by [`Client::enqueue`].
@@ -107,6 +109,13 @@ impl Enqueue {
         self.configure(|draft| draft.call.meta(key.into(), value.into()))
     }
 
+    /// Takes the job for a part of that W3C trace, instead of the one that the current span belongs
+    /// to with the feature `otel`: for tracers that know of no `tracing`. Nobody looks at it before
+    /// the job runs, where what is no trace context is ignored.
+    pub fn trace_context(self, traceparent: impl Into<String>, tracestate: Option<String>) -> Self {
+        self.configure(|draft| draft.call.trace_context(traceparent.into(), tracestate))
+    }
+
     /// Sends the args alone, as plain JSON without the envelope: what a
     /// [raw queue](crate::Queue::raw) takes, and what readers that know nothing of this crate do,
     /// such as the queue trigger of a Functions app.
@@ -184,9 +193,18 @@ fn message(id: JobId, draft: Draft) -> Result<(Client, Plan, Outgoing), EnqueueE
 
 async fn send(id: JobId, draft: Draft) -> Result<JobId, EnqueueError> {
     let job = draft.call.job;
-    let (client, plan, message) = message(id, draft)?;
-    let mut sent = client.send(&plan.queue, plan.seen, &[message]).await;
-    let sent = sent.pop().expect("a result for each message");
+    let queue = || draft.call.queue_of(&draft.client).ok();
+    let span = spans::enqueue(job, Some(id), 1, &**draft.client.backend(), queue);
+    let sent = match span.span().in_scope(|| message(id, draft)) {
+        Ok((client, plan, message)) => {
+            let sending = async { client.send(&plan.queue, plan.seen, &[message]).await };
+            let mut sent = sending.instrument(span.span().clone()).await;
+            let sent = sent.pop().expect("a result for each message");
+            client.meters().enqueued(&plan.queue, job, sent.is_ok().into(), sent.is_err().into());
+            sent.map_err(|error| EnqueueError::new(id, job, Some(plan.queue), Cause::Send(error)))
+        }
+        Err(error) => Err(error),
+    };
+    span.enqueued(sent.as_ref().err().into_iter());
     sent.map(|()| id)
-        .map_err(|error| EnqueueError::new(id, job, Some(plan.queue), Cause::Send(error)))
 }

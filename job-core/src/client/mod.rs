@@ -28,6 +28,7 @@ pub use self::poison::{
 use self::known::Known;
 pub(crate) use self::wake::Wakers;
 use crate::backend::Backend;
+use crate::telemetry::meters::ClientMeters;
 use crate::{InvalidQueueName, Job, QueueName};
 
 /// The queue of a job for which neither call nor job nor client names one.
@@ -59,6 +60,7 @@ struct Inner {
     backend: Arc<dyn Backend>,
     known: Known,
     wakers: Wakers,
+    meters: ClientMeters,
 }
 
 impl Client {
@@ -69,7 +71,10 @@ impl Client {
 
     /// A client of a backend that others share.
     pub fn from_arc(backend: Arc<dyn Backend>) -> Self {
-        let inner = Inner { backend, known: Known::default(), wakers: Wakers::default() };
+        #[cfg(feature = "metrics")]
+        let backend = crate::telemetry::requests::metered(backend);
+        let (known, wakers) = (Known::default(), Wakers::default());
+        let inner = Inner { backend, known, wakers, meters: ClientMeters::default() };
         Self {
             inner: Arc::new(inner),
             default_queue: QueueName::new(DEFAULT_QUEUE).expect("a valid name"),
@@ -164,6 +169,11 @@ impl Client {
     /// Whom to wake in this process when a job comes onto a queue. Shared by all clones.
     pub(crate) fn wakers(&self) -> &Wakers {
         &self.inner.wakers
+    }
+
+    /// What is counted of the jobs that it enqueues.
+    fn meters(&self) -> &ClientMeters {
+        &self.inner.meters
     }
 
     fn known(&self) -> &Known {

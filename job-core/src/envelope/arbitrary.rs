@@ -133,8 +133,10 @@ pub(crate) fn fresh() -> impl Strategy<Value = Envelope<'static>> {
     let trace = (text(60), option::of(text(20)))
         .prop_map(|(traceparent, tracestate)| Trace { traceparent, tracestate });
     let meta = btree_map(text(10), text(20), 0..4);
-    (ids, options, duration(), option::of(trace), meta, extra()).prop_map(
-        |((id, name, args, args_version, enqueued_at), options, delay_left, trace, meta, extra)| {
+    let times = (option::of(time()), duration());
+    (ids, options, times, option::of(trace), meta, extra()).prop_map(
+        |((id, name, args, args_version, enqueued_at), options, times, trace, meta, extra)| {
+            let (due_at, delay_left) = times;
             Envelope {
                 id: Uuid::from_u128(id).into(),
                 name: name.into(),
@@ -142,6 +144,7 @@ pub(crate) fn fresh() -> impl Strategy<Value = Envelope<'static>> {
                 args_version,
                 enqueued_at,
                 options,
+                due_at,
                 delay_left,
                 trace,
                 meta,
@@ -180,7 +183,7 @@ pub(crate) fn facts(e: &Envelope<'_>) -> impl PartialEq + fmt::Debug + use<> {
     let extra: Vec<_> = e.extra.iter().map(|(k, v)| (k.to_string(), v.get().to_owned())).collect();
     (
         (e.id, e.name.to_string(), e.args.get().to_owned(), e.args_version, e.enqueued_at),
-        (e.options, e.delay_left, e.trace.clone(), e.meta.clone()),
+        (e.options, e.due_at, e.delay_left, e.trace.clone(), e.meta.clone()),
         (e.history.clone(), errors, poison, e.original.as_ref().map(Original::bytes), extra),
     )
 }

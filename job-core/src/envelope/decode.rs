@@ -117,6 +117,7 @@ impl<'de> Visitor<'de> for ReadVisitor {
         let mut args_version = None;
         let mut enqueued_at = None;
         let mut options = None;
+        let mut due_at = None;
         let mut delay_left = None;
         let mut trace = None;
         let mut meta = None;
@@ -143,6 +144,7 @@ impl<'de> Visitor<'de> for ReadVisitor {
                 "args_version" => take!(args_version),
                 "enqueued_at" => take!(enqueued_at),
                 "options" => take!(options),
+                "due_at" => take!(due_at),
                 "delay_left_ms" => take!(delay_left),
                 "trace" => take!(trace),
                 "meta" => take!(meta),
@@ -172,6 +174,7 @@ impl<'de> Visitor<'de> for ReadVisitor {
             args_version: args_version.unwrap_or(1),
             enqueued_at: enqueued_at.map_or(SystemTime::UNIX_EPOCH, millis::to_time),
             options: options.unwrap_or_default(),
+            due_at: due_at.map(millis::to_time),
             delay_left: delay_left.map_or(Duration::ZERO, Duration::from_millis),
             trace,
             meta: meta.unwrap_or_default(),

@@ -32,6 +32,9 @@ pub(super) fn encode(envelope: &Envelope<'_>) -> Result<Bytes, serde_json::Error
     if envelope.options != Overrides::default() {
         field(&mut body, "options", &envelope.options)?;
     }
+    if let Some(due_at) = envelope.due_at {
+        field(&mut body, "due_at", &millis::since_epoch(due_at))?;
+    }
     if !envelope.delay_left.is_zero() {
         field(&mut body, "delay_left_ms", &millis::of(envelope.delay_left))?;
     }

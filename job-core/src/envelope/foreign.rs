@@ -231,6 +231,7 @@ pub(crate) struct Plain<'a> {
     pub(crate) id: Option<JobId>,
     pub(crate) args: Cow<'a, str>,
     pub(crate) meta: BTreeMap<String, String>,
+    pub(crate) trace: Option<Trace>,
 }
 
 impl<'a> Plain<'a> {
@@ -246,7 +247,7 @@ impl<'a> Plain<'a> {
                 Cow::Borrowed(args) => Cow::Borrowed(args.get()),
                 Cow::Owned(args) => Cow::Owned(Box::<str>::from(args).into_string()),
             };
-            return Self { id: Some(event.id), args, meta: event.meta };
+            return Self { id: Some(event.id), args, meta: event.meta, trace: event.trace };
         }
         let mut meta = BTreeMap::new();
         let mut args = Cow::Borrowed(body);
@@ -256,7 +257,7 @@ impl<'a> Plain<'a> {
             meta.insert(HOST_KEY.to_owned(), value);
             args = Cow::Owned(rest);
         }
-        Self { id: None, args, meta }
+        Self { id: None, args, meta, trace: None }
     }
 }
 

@@ -54,6 +54,9 @@ pub(crate) struct Envelope<'a> {
     /// By the clock of whoever enqueued it.
     pub(crate) enqueued_at: SystemTime,
     pub(crate) options: Overrides,
+    /// When it was to run first, by the backend's clock, if that was later than at once. Nothing
+    /// but figures goes by it.
+    pub(crate) due_at: Option<SystemTime>,
     /// What is left of a delay longer than the backend's longest.
     pub(crate) delay_left: Duration,
     pub(crate) trace: Option<Trace>,
@@ -160,6 +163,7 @@ impl<'a> Envelope<'a> {
             args_version: 1,
             enqueued_at,
             options: Overrides::default(),
+            due_at: None,
             delay_left: Duration::ZERO,
             trace: None,
             meta: BTreeMap::new(),
@@ -211,6 +215,7 @@ impl Envelope<'_> {
     /// Makes it a job that was never tried: for a replay.
     pub(crate) fn start_afresh(&mut self) {
         self.history = History::default();
+        self.due_at = None;
         self.delay_left = Duration::ZERO;
         self.poison = None;
     }

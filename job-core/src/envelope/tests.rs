@@ -60,6 +60,7 @@ fn golden() -> Vec<(&'static str, Envelope<'static>)> {
             max_attempts: Some(8),
             expires_in: Some(Duration::from_secs(60 * 60)),
         },
+        due_at: None,
         delay_left: Duration::from_secs(24 * 60 * 60),
         trace: Some(Trace {
             traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),

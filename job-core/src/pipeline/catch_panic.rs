@@ -93,7 +93,7 @@ impl<F> Drop for CatchPanicFuture<F> {
             && let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(future)))
         {
             let panicked = Panicked::from(payload);
-            tracing::warn!(%panicked, "a job panicked when it was dropped");
+            crate::telemetry::events::job_panicked_late(&panicked);
         }
     }
 }

@@ -16,10 +16,10 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::process::{Child, Command};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::{Instant, interval, sleep_until, timeout};
-use tracing::{error, warn};
 
 use super::memory;
 use super::wire::{self, Down, HEARTBEAT, Up, line};
+use crate::telemetry::events;
 
 /// How often its memory is looked at.
 const MEMORY_CHECK: Duration = Duration::from_secs(2);
@@ -148,7 +148,7 @@ impl Started {
                         let line = line(&down);
                         let write = timeout(HEARTBEAT, self.write.write_all(&line));
                         if !matches!(write.await, Ok(Ok(()))) {
-                            warn!(pid, "a worker process does not listen");
+                            events::process_does_not_listen(pid);
                         }
                     }
                     Some(Order::KillAt(at)) => {
@@ -158,7 +158,7 @@ impl Started {
                 },
                 () = sleep_until(silent_at), if killed.is_none() => {
                     if warned {
-                        error!(pid, silence = ?limits.silence, "a worker process gives no sign of life; killing it");
+                        events::process_silent(pid, limits.silence);
                         killed = Some(Killed::Silent);
                         self.kill();
                     }
@@ -166,7 +166,7 @@ impl Started {
                     silent_at = Instant::now() + HEARTBEAT;
                 }
                 () = sleep_until(kill_at.unwrap_or(silent_at)), if kill_at.is_some() && killed.is_none() => {
-                    error!(pid, "a worker process does not end in time; killing it");
+                    events::process_late(pid);
                     killed = Some(Killed::Late);
                     self.kill();
                 }
@@ -201,11 +201,11 @@ impl Started {
         if let Some(group) = group
             && let Err(error) = kill_process_group(group, Signal::KILL)
         {
-            warn!(%error, "killing what a worker process has started failed");
+            events::group_not_killed(&error);
         }
         if let Err(error) = self.child.start_kill() {
             // It is gone already.
-            warn!(%error, "killing a worker process failed");
+            events::process_not_killed(&error);
         }
     }
 }

@@ -11,7 +11,6 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, error, info, warn};
 
 use self::suspects::Desk;
 use super::child::{Event, Exit, Killed, Order, Program};
@@ -21,6 +20,7 @@ use super::slot::{Life, Next, Past};
 use super::wire::{Down, Mark, SUSPECTS, Up};
 use super::{AFTER_GRACE, DEFAULT_GRACE, Settings};
 use crate::Report;
+use crate::telemetry::events;
 use crate::worker::{Recent, Signals};
 
 /// The process for suspects ends when it had nothing to do for so long.
@@ -176,7 +176,7 @@ impl Pool {
         self.publish();
         let mut report = self.report;
         report.jobs = self.places.iter().fold(Report::default(), |sum, place| sum + place.jobs);
-        info!(%report, "the supervisor has stopped");
+        events::supervisor_stopped(&report);
         match self.failure {
             None => Ok(report),
             Some(Failure { process, deaths, last_exit }) => Err(SupervisorError::CrashLoop {
@@ -195,7 +195,7 @@ impl Pool {
             self.handle.now.cancel();
         } else {
             self.signalled = true;
-            info!("shutting down; a second signal skips the grace time");
+            events::shutting_down();
             self.handle.stop.cancel();
         }
     }
@@ -203,7 +203,7 @@ impl Pool {
     /// All processes are to end.
     fn stop(&mut self) {
         self.stopping = true;
-        info!(processes = self.members.len(), "the supervisor is stopping");
+        events::supervisor_stopping(self.members.len());
         let now = Instant::now();
         for place in &mut self.places {
             place.start_at = None;
@@ -231,17 +231,11 @@ impl Pool {
             Err(error) if place.current.is_some() => {
                 let pause = self.settings.restarts.longest;
                 place.keep_until = Some(Instant::now() + pause);
-                warn!(
-                    process = place.name,
-                    %error,
-                    next_try = ?pause,
-                    "a worker process cannot be replaced and goes on: no other can be started; if \
-                     the program's file was moved or removed, restart the supervisor"
-                );
+                events::process_not_replaced(&place.name, &error, pause);
                 return None;
             }
             Err(error) => {
-                warn!(process = place.name, %error, "a worker process cannot be started");
+                events::process_not_started(&place.name, &error);
                 let exit =
                     Exit { status: Err(format!("it cannot be started: {error}")), killed: None };
                 let life = Life { lived: Duration::ZERO, served: false, useful: false };
@@ -254,7 +248,7 @@ impl Pool {
         self.last_id += 1;
         let id = self.last_id;
         let pid = started.pid();
-        info!(process = place.name, pid, "a worker process was started");
+        events::process_started(&place.name, pid);
         if place.current.is_none() {
             place.current = Some(id);
         } else {
@@ -296,10 +290,9 @@ impl Pool {
                 }
                 if self.recycle(id) {
                     self.report.recycled_for_memory += 1;
-                    info!(
-                        pid = self.members[&id].pid,
-                        resident, limit, "a worker process has too much memory; replacing it"
-                    );
+                    let member = &self.members[&id];
+                    let process = &self.places[member.place].name;
+                    events::process_too_large(process, member.pid, resident, limit);
                 }
             }
             Event::Exited(exit) => self.exited(id, exit),
@@ -317,15 +310,8 @@ impl Pool {
         }
         member.too_large = true;
         place.keep_until = Some(Instant::now() + restarts.longest);
-        warn!(
-            process = place.name,
-            pid = member.pid,
-            resident,
-            limit = limits.memory,
-            kept = ?restarts.longest,
-            "a worker process has more memory than its limit soon after its start, and so will its \
-             successor: the limit is below what the program needs; raise `max_memory`"
-        );
+        let (process, pid, kept) = (&place.name, member.pid, restarts.longest);
+        events::process_too_large_at_once(process, pid, resident, limits.memory, kept);
         true
     }
 
@@ -338,11 +324,9 @@ impl Pool {
                     && self.recycle(id)
                 {
                     self.report.recycled_for_jobs += 1;
-                    info!(
-                        pid = self.members[&id].pid,
-                        jobs = jobs.started(),
-                        "a worker process has run enough jobs; replacing it"
-                    );
+                    let member = &self.members[&id];
+                    let process = &self.places[member.place].name;
+                    events::process_has_run_enough(process, member.pid, jobs.started());
                 }
             }
             Up::Serving { grace_millis } => {
@@ -386,7 +370,7 @@ impl Pool {
         place.successor = None;
         let before = place.current.replace(id);
         if let Some(before) = before.and_then(|id| self.members.get_mut(&id)) {
-            debug!(process = place.name, pid = before.pid, "a worker process is succeeded");
+            events::process_succeeded(&place.name, before.pid);
             before.retire(Instant::now());
         }
     }
@@ -429,9 +413,9 @@ impl Pool {
             None => {}
         }
         if clean {
-            info!(process = place.name, pid, "a worker process has ended");
+            events::process_ended(&place.name, pid);
         } else {
-            warn!(process = place.name, pid, exit = text, "a worker process has died");
+            events::process_died(&place.name, pid, &text);
         }
         let asked = ending || self.stopping;
         if !asked && !clean {
@@ -478,21 +462,15 @@ impl Pool {
             Next::GiveUp if suspects => {
                 let (deaths, pause) = (place.past.unserved, self.settings.restarts.longest);
                 place.keep_until = Some(now + pause);
-                error!(
-                    deaths,
-                    exit, "the process for suspects does not start; such jobs wait in their queues"
-                );
+                events::suspects_not_started(deaths, &exit);
             }
             Next::StartAt(at) => {
-                debug!(process = place.name, pause = ?(at - now), "starting it again");
+                events::process_backing_off(&place.name, at - now);
                 place.start_at = Some(at);
             }
             Next::GiveUp => {
                 let deaths = place.past.unserved;
-                error!(
-                    process = place.name,
-                    deaths, exit, "a worker process does not get to serve; giving up"
-                );
+                events::process_given_up(&place.name, deaths, &exit);
                 self.failure =
                     Some(Failure { process: place.name.clone(), deaths, last_exit: exit });
                 self.handle.stop.cancel();
@@ -519,13 +497,8 @@ impl Pool {
         for member in self.members.values_mut() {
             if member.remind_at.is_some_and(|at| at <= now) {
                 member.remind_at = Some(now + REMIND);
-                warn!(
-                    process = self.places[member.place].name,
-                    pid = member.pid,
-                    lives = ?member.started.elapsed(),
-                    "a worker process that is to end has not finished its jobs yet; if one of them \
-                     never ends, give it a timeout, and kill the process"
-                );
+                let process = &self.places[member.place].name;
+                events::process_retires_long(process, member.pid, member.started.elapsed());
             }
         }
         self.end_what_hangs(now);

@@ -21,12 +21,13 @@ use async_trait::async_trait;
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::sync::{Notify, oneshot};
 use tokio_util::sync::CancellationToken;
-use tracing::{Span, error, info, info_span};
+use tracing::Span;
 
 use super::wire::{self, Down, HEARTBEAT, Mark, SUSPECTS, Suspect, Up, line};
 use super::{AFTER_GRACE, DEFAULT_GRACE};
 use crate::backend::MessageId;
 use crate::envelope::error_text;
+use crate::telemetry::{events, spans};
 use crate::worker::{Claim, Counters, Fate, Handed, Home, listen};
 use crate::{BoxError, QueueName, Report, Worker, WorkerError};
 
@@ -173,7 +174,7 @@ impl Link {
         rustix::stdio::dup2_stdin(File::open("/dev/null")?)?;
         let (up, messages) = channel();
         let link = Arc::new(Self {
-            span: info_span!("worker", process = name),
+            span: spans::process(&name),
             name,
             up: Mutex::new(up),
             stop: CancellationToken::new(),
@@ -209,7 +210,7 @@ impl Link {
         let ended = worker(WorkerProcess { link: Arc::clone(&self) }).await;
         let error = ended.err().map(|error| error_text(&*error.into()));
         if let Some(error) = &error {
-            error!(error, "the worker process failed");
+            events::process_failed(error);
         }
         let failed = error.is_some();
         self.send(&Up::Ended { error, report: self.report() });
@@ -260,7 +261,7 @@ impl Link {
             }
             line.clear();
         }
-        error!("the supervisor is gone; the worker process ends");
+        events::supervisor_gone();
         self.obey(Down::Drain);
         let grace = match lock(&self.workers).is_empty() {
             true => DEFAULT_GRACE,
@@ -273,13 +274,13 @@ impl Link {
     fn obey(&self, down: Down) {
         match down {
             Down::Retire => {
-                info!("the worker process is to end when its jobs are done");
+                events::process_retiring();
                 self.retires.store(true, Relaxed);
                 self.stop.cancel();
                 self.without_listeners(false);
             }
             Down::Drain => {
-                info!("the worker process is to end");
+                events::process_stopping();
                 self.hurry.cancel();
                 self.stop.cancel();
                 self.without_listeners(false);
@@ -311,8 +312,7 @@ impl Link {
                             self.arrived.notify_waiters();
                         }
                         None => {
-                            error!(%queue, "the process for suspects does not serve this queue; \
-                                            let every process build the same workers");
+                            events::suspect_not_served(queue);
                             self.send(&Up::Done { claim });
                         }
                     }
@@ -359,6 +359,11 @@ impl Home for Arc<Link> {
         if self.retires.load(Relaxed) {
             self.hurry.cancelled().await;
         }
+    }
+
+    #[cfg(feature = "http")]
+    fn place(&self) -> u16 {
+        self.name.parse().unwrap_or(0)
     }
 
     fn is_for_suspects(&self) -> bool {

@@ -14,7 +14,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{Instrument, Span, warn};
+use tracing::{Instrument, Span};
 
 use super::report::Counters;
 use crate::QueueName;
@@ -22,6 +22,7 @@ use crate::backend::{
     Backend, BackendError, Batch, Capabilities, ErrorKind, ItemResult, MessageId, Outgoing, Peeked,
     QueueSpec, QueueStats, Receipt, ReceiveRequest,
 };
+use crate::telemetry::{events, meters};
 
 /// How often the worker's runtime is asked whether it still runs tasks.
 const PING: Duration = Duration::from_secs(1);
@@ -90,14 +91,11 @@ pub(super) async fn watch(worker: Handle, counters: Arc<Counters>) {
             continue;
         }
         counters.stalled.increment();
-        warn!(
-            running = counters.running(),
-            "the runtime runs no tasks: handlers block its threads; move what blocks into \
-             `tokio::task::spawn_blocking`"
-        );
+        events::runtime_stalled(counters.running());
+        meters::runtime_stalled();
         // An error is the runtime's end.
         let _ = ran.await;
-        warn!(stalled_for = ?asked_at.elapsed(), "the runtime runs tasks again");
+        events::runtime_moves(asked_at.elapsed());
     }
 }
 

@@ -30,6 +30,8 @@ pub struct WorkerBuilder {
     pub(super) config: WorkerConfig,
     pub(super) layers: Layers,
     pub(super) job_layers: BTreeMap<&'static str, Layers>,
+    #[cfg(feature = "http")]
+    pub(super) render: Option<crate::http::Render>,
     pub(super) problems: Vec<String>,
 }
 
@@ -46,6 +48,8 @@ impl WorkerBuilder {
             config: WorkerConfig::default(),
             layers: Layers::default(),
             job_layers: BTreeMap::new(),
+            #[cfg(feature = "http")]
+            render: None,
             problems: Vec::new(),
         }
     }
@@ -262,6 +266,64 @@ impl WorkerBuilder {
     #[must_use]
     pub fn put_back_limit(mut self, limit: Duration) -> Self {
         self.config.put_back_limit = Some(limit);
+        self
+    }
+
+    /// How often the backend is asked for backlog, age of the oldest message and poison of each
+    /// queue; 30 s by default. It is asked only where somebody wants to know: where a recorder of
+    /// the `metrics` facade is there when the worker starts, or with [`http`](Self::http).
+    ///
+    /// It costs requests: on Azure Queue Storage three for each queue and time, so 8,640 a day for
+    /// each worker by default, or $0.10 a month.
+    #[must_use]
+    pub fn sample_every(mut self, every: Duration) -> Self {
+        self.config.sample_every = Some(every);
+        self
+    }
+
+    /// How the span of a run is connected with the one in which its job was enqueued;
+    /// [`Parent`](crate::telemetry::TraceRelation::Parent) by default.
+    #[cfg(feature = "otel")]
+    #[must_use]
+    pub fn traces(mut self, relation: crate::telemetry::TraceRelation) -> Self {
+        self.config.traces = Some(relation);
+        self
+    }
+
+    /// Serves health, metrics and scaling figures over HTTP at that address while the worker runs:
+    /// see [`http`](crate::http). Off by default. Nothing there is secret, and nothing is guarded:
+    /// let it be a loopback address, as a port alone is, or one that only the cluster can reach.
+    ///
+    /// ```
+    /// # fn example(client: job_core::Client) -> Result<(), job_core::BuildError> {
+    /// use job_core::Worker;
+    ///
+    /// let worker = Worker::builder(&client).http(([127, 0, 0, 1], 9090)).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(mut self, address: impl Into<std::net::SocketAddr>) -> Self {
+        self.config.http = Some(address.into());
+        self
+    }
+
+    /// How long the worker may not move before `/livez` says so; 60 s by default.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn stall_limit(mut self, limit: Duration) -> Self {
+        self.config.stall_limit = Some(limit);
+        self
+    }
+
+    /// What `/metrics` answers, for programs that have a recorder of their own:
+    /// `.render_metrics(move || prometheus.render())`. Without it the worker installs one for
+    /// Prometheus when it starts, unless the program has any.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn render_metrics(mut self, render: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.render = Some(crate::http::Render::new(render));
         self
     }
 

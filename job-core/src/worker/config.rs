@@ -60,6 +60,25 @@ pub struct WorkerConfig {
     /// `1d` by default.
     #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
     pub put_back_limit: Option<Duration>,
+    /// How often the backend is asked for backlog, age and poison of each queue, where somebody
+    /// wants to know. `30s` by default.
+    #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
+    pub sample_every: Option<Duration>,
+    /// How the span of a run is connected with whoever enqueued its job: `parent`, the default, or
+    /// `link`. Only with the feature `otel`.
+    #[cfg(feature = "otel")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traces: Option<crate::telemetry::TraceRelation>,
+    /// Where health, metrics and scaling figures are served, as `127.0.0.1:9090`. Nowhere by
+    /// default. Only with the feature `http`.
+    #[cfg(feature = "http")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<std::net::SocketAddr>,
+    /// How long the worker may not move before `/livez` says so. `60s` by default. Only with the
+    /// feature `http`.
+    #[cfg(feature = "http")]
+    #[serde(with = "duration::option", skip_serializing_if = "Option::is_none")]
+    pub stall_limit: Option<Duration>,
     /// The queues to serve, and no others, whatever calls say: `["mail", "pictures"]`, or
     /// `"mail, pictures"` as a variable of the environment has it. One program can thereby run as
     /// several workers. What calls and `queues` say of a queue holds if it is served. By default
@@ -139,6 +158,13 @@ impl WorkerConfig {
             grace,
             crash_limit,
             put_back_limit,
+            sample_every,
+            #[cfg(feature = "otel")]
+            traces,
+            #[cfg(feature = "http")]
+            http,
+            #[cfg(feature = "http")]
+            stall_limit,
             serve,
             queues,
         } = other;
@@ -149,6 +175,13 @@ impl WorkerConfig {
         set(&mut self.grace, grace);
         set(&mut self.crash_limit, crash_limit);
         set(&mut self.put_back_limit, put_back_limit);
+        set(&mut self.sample_every, sample_every);
+        #[cfg(feature = "otel")]
+        set(&mut self.traces, traces);
+        #[cfg(feature = "http")]
+        set(&mut self.http, http);
+        #[cfg(feature = "http")]
+        set(&mut self.stall_limit, stall_limit);
         set(&mut self.serve, serve);
         for (name, queue) in queues {
             self.queues.entry(name).or_default().overlay(queue);

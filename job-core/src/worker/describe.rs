@@ -58,6 +58,25 @@ pub struct WorkerDescription {
     pub put_back_limit: Duration,
     /// The types of its layers, the outermost first.
     pub layers: Vec<String>,
+    /// Where it serves health, metrics and scaling figures, if anywhere.
+    #[cfg(feature = "http")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub http: Option<HttpDescription>,
+}
+
+/// Where and how a worker shows how it is.
+#[cfg(feature = "http")]
+#[derive(Clone, Debug, Serialize)]
+#[non_exhaustive]
+pub struct HttpDescription {
+    /// The address that it was told; a process of a supervisor listens on a port of its own.
+    pub address: std::net::SocketAddr,
+    /// How often the backend is asked for backlog, age and poison.
+    #[serde(with = "duration")]
+    pub sample_every: Duration,
+    /// How long it may not move before it is not alive.
+    #[serde(with = "duration")]
+    pub stall_limit: Duration,
 }
 
 /// A queue that a worker serves, with its settings in effect.
@@ -146,6 +165,13 @@ impl fmt::Display for Description {
                 ]
             }),
         )?;
+        #[cfg(feature = "http")]
+        if let Some(http) = &self.worker.http {
+            f.write_str("\n")?;
+            let samples = format!("every {}", to_text(http.sample_every));
+            let row = [http.address.to_string(), samples, to_text(http.stall_limit)];
+            table(f, ["HTTP", "SAMPLES", "STALL LIMIT"], [row].into_iter())?;
+        }
         f.write_str("\n")?;
         table(
             f,

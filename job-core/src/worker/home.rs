@@ -25,6 +25,10 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
     /// process is replaced and nobody is in a hurry.
     async fn unhurried(&self);
 
+    /// Its number among the processes, from 1 on; 0 is the one for suspects.
+    #[cfg(feature = "http")]
+    fn place(&self) -> u16;
+
     /// Whether this is the process that suspects are handed over to. It receives nothing else.
     fn is_for_suspects(&self) -> bool;
 

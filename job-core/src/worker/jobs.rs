@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use crate::QueueName;
 use crate::decide::{Known, Policy};
 use crate::handler::Registration;
 use crate::pipeline::JobService;
+use crate::telemetry::meters::JobMeters;
 
 /// The jobs that one queue of a worker runs, by all their names.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub(crate) struct JobEntry {
     pub(crate) timeout: Duration,
     /// The stack of its own layers, if it has any.
     pub(crate) stack: Option<JobService>,
+    /// What is counted of it while the worker runs.
+    pub(crate) meters: JobMeters,
 }
 
 impl JobTable {
@@ -42,8 +46,20 @@ impl JobTable {
         names
     }
 
+    /// Makes what counts them.
+    pub(crate) fn count(&mut self, queue: &QueueName) {
+        self.jobs.values_mut().for_each(|job| job.count(queue));
+    }
+
     pub(crate) fn find(&self, name: &str) -> Option<&JobEntry> {
         self.jobs.get(name)
+    }
+}
+
+impl JobEntry {
+    /// Makes what counts it.
+    pub(crate) fn count(&mut self, queue: &QueueName) {
+        self.meters = JobMeters::new(queue, self.registration.name);
     }
 }
 

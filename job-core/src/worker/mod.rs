@@ -27,6 +27,8 @@ mod slot;
 mod start;
 
 use std::future::{Future, pending};
+#[cfg(feature = "http")]
+use std::io::ErrorKind::AddrInUse;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -35,11 +37,13 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{Instrument, error, info, warn};
+use tracing::Instrument;
 
 use self::aside::{Aside, watch};
 pub use self::builder::WorkerBuilder;
 pub use self::config::{ConfigError, QueueConfig, RateLimit, WorkerConfig};
+#[cfg(feature = "http")]
+pub use self::describe::HttpDescription;
 pub use self::describe::{Description, JobDescription, QueueDescription, WorkerDescription};
 use self::feed::Feed;
 pub(crate) use self::home::Home;
@@ -57,7 +61,9 @@ use self::rate::Rate;
 pub(crate) use self::recent::Recent;
 pub(crate) use self::report::Counters;
 pub use self::report::Report;
-use self::served::{Pace, Served};
+use self::served::Pace;
+pub(crate) use self::served::Served;
+pub(crate) use self::settle::Unsettled;
 use self::shutdown::Shutdown;
 pub use self::shutdown::WorkerHandle;
 #[cfg(all(unix, feature = "supervisor"))]
@@ -65,7 +71,12 @@ pub(crate) use self::shutdown::{Signals, listen};
 use self::slot::Slot;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
 use crate::decide::{Rules, Suspects};
+#[cfg(feature = "http")]
+use crate::http::{Server, Watched, bind};
 use crate::sabotage::{Sabotage, sabotaged};
+use crate::telemetry::events;
+use crate::telemetry::figures::sample;
+use crate::telemetry::meters::QueueMeters;
 use crate::{Client, QueueName};
 
 /// How long, after the grace time, cancelled jobs have to be gone and given back.
@@ -168,6 +179,8 @@ impl Worker {
         let counters = Arc::new(Counters::default());
         let grace = plan.grace;
         let mut signal = std::pin::pin!(signal);
+        #[cfg(feature = "http")]
+        let http = plan.listen(&shutdown)?;
         tokio::select! {
             created = create_queues(&plan) => created?,
             () = shutdown.stop.cancelled() => return Ok(counters.report()),
@@ -183,7 +196,10 @@ impl Worker {
         // It ends with this future, however that ends, as do the tasks.
         let aside = start_aside(&backend);
         let settling = aside.as_ref().map_or_else(|| Arc::clone(&backend), Aside::calls);
+        let sample_every = plan.watch.sample_every;
         let queues = serve(plan, &shutdown, &counters, &settling);
+        #[cfg(feature = "http")]
+        http.iter().for_each(|http| http.watched.serving(&queues));
         let leases = queues.iter().map(|queue| Arc::clone(&queue.leases)).collect();
         let mut keeper = JoinSet::new();
         match &aside {
@@ -193,6 +209,16 @@ impl Worker {
             }
             // On the clock of the worker's runtime, which tests may pause.
             None => drop(keeper.spawn(keep(backend, leases).in_current_span())),
+        }
+        if queues.iter().any(|queue| queue.meters.is_on()) {
+            let sampled = queues.clone();
+            match &aside {
+                Some(it) => it.spawn(sample(Arc::clone(it.backend()), sampled, sample_every)),
+                None => {
+                    let sampling = sample(Arc::clone(&settling), sampled, sample_every);
+                    drop(keeper.spawn(sampling.in_current_span()));
+                }
+            }
         }
         let mut slots = JoinSet::new();
         for queue in &queues {
@@ -206,7 +232,9 @@ impl Worker {
             () = shutdown.stop.cancelled() => {}
             () = outlive(&mut slots) => {}
         }
-        info!(?grace, "worker is stopping");
+        #[cfg(feature = "http")]
+        http.iter().for_each(|http| http.watched.stopping());
+        events::worker_stopping(grace);
         if sabotaged(Sabotage::ExitWithoutGivingBack) {
             return Ok(counters.report());
         }
@@ -224,16 +252,42 @@ impl Worker {
         if !ended {
             let handlers = counters.running();
             counters.abandoned.add(handlers);
-            error!(
-                handlers,
-                requests = slots.len() as u64 - handlers,
-                "some handlers do not stop although they were cancelled, or some requests to the \
-                 backend hang; their jobs come again when their leases end"
-            );
+            events::handlers_abandoned(handlers, slots.len() as u64 - handlers);
         }
         let report = counters.report();
-        info!(%report, "worker has stopped");
+        events::worker_stopped(&report);
         Ok(report)
+    }
+}
+
+/// The server of health, metrics and scaling figures, and what it shows.
+#[cfg(feature = "http")]
+struct Listening {
+    watched: Arc<Watched>,
+    _server: Server,
+}
+
+#[cfg(feature = "http")]
+impl Plan {
+    /// Serves health, metrics and scaling figures, if that was asked for.
+    fn listen(&self, shutdown: &Shutdown) -> Result<Option<Listening>, WorkerError> {
+        let Some(http) = &self.watch.http else { return Ok(None) };
+        let place = self.home.as_ref().map(|home| home.place());
+        let address = http.address_of(place.unwrap_or(0));
+        let failed = |source| WorkerError::Http { address, source };
+        let listener = match bind(address) {
+            Ok(listener) => Ok(listener),
+            // The process that it replaces has it still.
+            Err(error) if place.is_some() && error.kind() == AddrInUse => Err(address),
+            Err(error) => return Err(failed(error)),
+        };
+        let watched = Arc::new(Watched::new(http, self.watch.sample_every));
+        let bound = shutdown.bound.clone();
+        let bound = move |address| {
+            bound.send_replace(Some(address));
+        };
+        let server = Server::start(listener, Arc::clone(&watched), http.render.clone(), bound);
+        Ok(Some(Listening { watched, _server: server.map_err(failed)? }))
     }
 }
 
@@ -243,7 +297,7 @@ fn start_aside(backend: &Arc<dyn Backend>) -> Option<Aside> {
     match Aside::start(own) {
         Ok(aside) => Some(aside),
         Err(error) => {
-            warn!(%error, "no thread for leases; a handler that blocks may lose some");
+            events::no_thread_for_leases(&error);
             None
         }
     }
@@ -271,7 +325,7 @@ async fn pause(aside: Option<&Aside>, time: Duration) {
 async fn outlive(slots: &mut JoinSet<()>) {
     while let Some(ended) = slots.join_next().await {
         if let Err(error) = ended {
-            error!(%error, "a slot of the worker panicked; its job comes again when its lease ends");
+            events::slot_ended(&error);
         }
     }
 }
@@ -282,18 +336,16 @@ fn serve(
     counters: &Arc<Counters>,
     settling: &Arc<dyn Backend>,
 ) -> Vec<Arc<Served>> {
-    let Plan { shared, queues, concurrency, grace, rules, home, stack, stack_is_bare, .. } = plan;
+    let Plan { shared, queues, concurrency, grace, rules, watch, home, .. } = plan;
+    let (stack, stack_is_bare) = (plan.stack, plan.stack_is_bare);
     let permits = concurrency.map(|permits| Arc::new(Semaphore::new(permits)));
     let client = shared.client.clone();
-    let serve_one = |plan: QueuePlan| {
+    let serve_one = |mut plan: QueuePlan| {
+        plan.jobs.count(&plan.name);
+        plan.raw.iter_mut().for_each(|job| job.count(&plan.name));
         let settings = &plan.settings;
-        info!(
-            queue = %plan.name,
-            concurrency = settings.concurrency,
-            jobs = ?plan.jobs.names(),
-            raw = plan.raw.as_ref().map(|job| job.registration.name),
-            "serving a queue"
-        );
+        let raw = plan.raw.as_ref().map(|job| job.registration.name);
+        events::queue_served(&plan.name, settings.concurrency, &plan.jobs.names(), raw);
         let rate = settings.rate_limit.map(|rate| Arc::new(Rate::new(rate.limit, rate.per)));
         Arc::new(Served {
             rules: Rules { suspects: suspects(home.as_deref(), settings.lease), ..rules },
@@ -307,6 +359,7 @@ fn serve(
             stack_is_bare,
             shutdown: shutdown.clone(),
             counters: Arc::clone(counters),
+            meters: QueueMeters::new(&plan.name, settings.concurrency, watch.is_asked()),
             leases: Arc::new(Leases::new(settings.lease)),
             feed: Feed::default(),
             permits: permits.clone(),
@@ -352,7 +405,7 @@ async fn check_access(plan: &Plan, name: &QueueName) -> Result<(), WorkerError> 
             Err(WorkerError::Denied { queue: name.clone(), source: error })
         }
         Ok(Err(error)) => {
-            warn!(queue = %name, %error, "cannot tell whether the queue may be served; going on");
+            events::queue_not_checked(name, &error);
             Ok(())
         }
         Ok(Ok(())) | Err(_) => Ok(()),
@@ -370,14 +423,14 @@ async fn create_queue(plan: &Plan, name: &QueueName, spec: &QueueSpec) -> Result
             Err(error) => error,
         };
         if error.kind() == ErrorKind::Unauthorized {
-            warn!(queue = %name, %error, "may not create the queue; going on as if it were there");
+            events::queue_not_allowed(name, &error);
             return Ok(());
         }
         let pause = error.retry_after().map_or(wait, |after| after.max(wait));
         if !error.is_retryable() || Instant::now() + pause > give_up {
             return Err(WorkerError::Queue { queue: name.clone(), source: error });
         }
-        warn!(queue = %name, %error, ?pause, "creating the queue failed; trying again");
+        events::queue_not_created(name, &error, pause);
         sleep(pause).await;
         wait = (wait * 2).min(Duration::from_secs(10));
     }
@@ -402,6 +455,17 @@ pub enum WorkerError {
         queue: QueueName,
         /// Why.
         source: BackendError,
+    },
+    /// The address for health and metrics cannot be had.
+    #[cfg(feature = "http")]
+    #[error(
+        "cannot listen on {address} for health and metrics; give each worker an address of its own"
+    )]
+    Http {
+        /// Which.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
     },
     /// The process cannot listen for signals.
     #[error("cannot listen for shutdown signals; use `run` and a handle instead")]

@@ -18,7 +18,7 @@ use crate::backend::{Capabilities, MessageId};
 use crate::client::Enqueue;
 use crate::context::About;
 use crate::decide::{self, Admission, Message, Seen};
-use crate::envelope::{Envelope, Plain};
+use crate::envelope::{Envelope, Plain, Trace};
 use crate::pipeline::{Call, Ready, ready};
 use crate::{Args, ArgsError, BoxError, EnqueueError, JobContext, JobId, Outcome, QueueName};
 
@@ -90,6 +90,7 @@ struct Start<'a> {
     max_attempts: u32,
     enqueued_at: std::time::SystemTime,
     meta: std::collections::BTreeMap<String, String>,
+    trace: Option<Trace>,
 }
 
 impl<'a> Perform<'a> {
@@ -157,6 +158,7 @@ impl Run<'_> {
                     max_attempts: job.policy.max_attempts,
                     enqueued_at: now,
                     meta: plain.meta,
+                    trace: plain.trace,
                 };
                 self.start(queue, start, Args::new(&plain.args, registration.version)).await
             }
@@ -170,6 +172,7 @@ impl Run<'_> {
                     max_attempts: max_attempts.max(1),
                     enqueued_at: envelope.enqueued_at,
                     meta: envelope.meta.clone(),
+                    trace: envelope.trace.clone(),
                 };
                 self.start(queue, start, Args::new(envelope.args.get(), envelope.args_version))
                     .await
@@ -212,7 +215,7 @@ impl Run<'_> {
         args: Args<'_>,
     ) -> Result<Outcome, PerformError> {
         let plan = &self.worker.plan;
-        let Start { job, id, attempt, max_attempts, enqueued_at, meta } = start;
+        let Start { job, id, attempt, max_attempts, enqueued_at, meta, trace } = start;
         let prepared = match prepare(job, args) {
             Ok(prepared) => prepared,
             Err(Unprepared::Panicked(outcome)) => return Ok(outcome),
@@ -240,6 +243,7 @@ impl Run<'_> {
             deadline,
             timeout,
             meta,
+            trace,
         };
         let context = JobContext::new(about, Arc::clone(&plan.shared));
         let call = Call::new(context.clone(), prepared, job.stack.clone());

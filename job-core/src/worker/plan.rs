@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::builder::WorkerBuilder;
 use super::config::{QueueConfig, RateLimit};
+#[cfg(feature = "http")]
+use super::describe::HttpDescription;
 use super::describe::{Description, JobDescription, QueueDescription, WorkerDescription};
 use super::home::Home;
 use super::jobs::{JobEntry, JobTable};
@@ -15,6 +17,8 @@ use crate::backend::Capabilities;
 use crate::context::Shared;
 use crate::decide::{Policy, Rules, Suspects};
 use crate::handler::{Registration, Requirements};
+#[cfg(feature = "http")]
+use crate::http::Http;
 use crate::pipeline::{self, JobService, Layers};
 use crate::{Backoff, QueueName, envelope};
 
@@ -33,6 +37,32 @@ pub(crate) struct QueuePlan {
     pub(crate) stack: Option<JobService>,
 }
 
+/// What others want to know of a worker while it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Watch {
+    /// How often backlog, age and poison are asked for.
+    pub(crate) sample_every: Duration,
+    #[cfg(feature = "http")]
+    pub(crate) http: Option<Http>,
+}
+
+impl Watch {
+    #[cfg(feature = "http")]
+    fn describe(&self) -> Option<HttpDescription> {
+        let Http { address, stall_limit, .. } = self.http.as_ref()?;
+        let (address, stall_limit) = (*address, *stall_limit);
+        Some(HttpDescription { address, sample_every: self.sample_every, stall_limit })
+    }
+
+    /// Whether somebody may ask for all of it.
+    pub(crate) fn is_asked(&self) -> bool {
+        #[cfg(feature = "http")]
+        return self.http.is_some();
+        #[cfg(not(feature = "http"))]
+        false
+    }
+}
+
 /// Everything a worker needs to run.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -41,6 +71,7 @@ pub(crate) struct Plan {
     pub(crate) concurrency: Option<usize>,
     pub(crate) grace: Duration,
     pub(crate) rules: Rules,
+    pub(crate) watch: Watch,
     /// The process that the worker is in, under a supervisor.
     pub(crate) home: Option<Arc<dyn Home>>,
     /// The stack of the worker's layers, those that are built in included.
@@ -85,11 +116,17 @@ impl Plan {
             concurrency: builder.config.concurrency,
             grace: builder.grace_time(),
             rules: builder.rules(),
+            watch: builder.watch(),
             home: None,
             stack: pipeline::worker_stack(&builder.layers),
             stack_is_bare: builder.layers.is_empty(),
             description,
-            shared: Arc::new(Shared { client: builder.client, data: builder.data }),
+            shared: Arc::new(Shared {
+                client: builder.client,
+                data: builder.data,
+                #[cfg(feature = "otel")]
+                traces: builder.config.traces.unwrap_or_default(),
+            }),
         })
     }
 }
@@ -105,6 +142,18 @@ impl WorkerBuilder {
 
     fn grace_time(&self) -> Duration {
         self.config.grace.unwrap_or(Duration::from_secs(25))
+    }
+
+    fn watch(&self) -> Watch {
+        Watch {
+            sample_every: self.config.sample_every.unwrap_or(Duration::from_secs(30)),
+            #[cfg(feature = "http")]
+            http: self.config.http.map(|address| Http {
+                address,
+                stall_limit: self.config.stall_limit.unwrap_or(Duration::from_secs(60)),
+                render: self.render.clone(),
+            }),
+        }
     }
 
     fn rules(&self) -> Rules {
@@ -127,6 +176,13 @@ impl WorkerBuilder {
         }
         if rules.crash_limit == 0 {
             problems.add("the worker's crash_limit is 0; use at least 1");
+        }
+        let Watch { sample_every, .. } = self.watch();
+        problems.duration("the worker's sample_every", sample_every, Duration::from_millis(1), DAY);
+        #[cfg(feature = "http")]
+        if let Some(limit) = self.config.stall_limit {
+            let least = Duration::from_secs(1);
+            problems.duration("the worker's stall_limit", limit, least, DAY);
         }
         problems.duration("the worker's timeout", timeout, Duration::from_millis(1), 7 * DAY);
         problems.duration("the worker's grace", self.grace_time(), Duration::ZERO, DAY);
@@ -451,6 +507,7 @@ impl WorkerBuilder {
                 expires_in: options.expires_in,
             },
             timeout: options.timeout.or(queue.timeout).unwrap_or(defaults.timeout),
+            meters: Default::default(),
             stack: stack.cloned(),
         }
     }
@@ -467,6 +524,8 @@ impl WorkerBuilder {
             crash_limit,
             put_back_limit,
             layers: self.layers.names(),
+            #[cfg(feature = "http")]
+            http: self.watch().describe(),
         };
         let describe_queue = |(name, queue): (&QueueName, &Queue)| {
             let settings = queue.settings();

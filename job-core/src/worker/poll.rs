@@ -5,7 +5,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
-use tracing::{debug, error, warn};
 
 use super::feed::{Item, Lead, Reservation};
 use super::home::Home;
@@ -15,6 +14,7 @@ use crate::BoxError;
 use crate::backend::{BackendError, Batch, ErrorKind, ReceiveRequest};
 use crate::decide::Message;
 use crate::pipeline::{JobService, Ready, ready};
+use crate::telemetry::{events, spans};
 
 /// The waits after failures in a row double from the first to the second of these.
 const FAILURE_WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
@@ -61,9 +61,12 @@ impl Served {
             // The backend is to answer in time by itself. Should it not, the queue must not wait
             // for ever; what it has leased comes again.
             let flight = lead.launch(reserved.len());
-            let answer = timeout(self.receive_limit(), self.backend.receive(request)).await;
+            let answer = timeout(self.receive_limit(), self.backend.receive(request));
+            let answer =
+                spans::receive(&self.plan.name, &*self.backend, &self.meters, answer).await;
             match answer.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
                 Ok(batch) if batch.deliveries.is_empty() => {
+                    self.meters.received(0);
                     self.unreserve(reserved);
                     match flight.land() {
                         Some(own) => lead = own,
@@ -122,10 +125,8 @@ impl Served {
 
     async fn not_ready(&self, error: BoxError) {
         let wait = self.failed();
-        error!(
-            queue = %self.plan.name, error, ?wait,
-            "a layer fails to become ready; no job of this queue starts until it is"
-        );
+        self.meters.not_ready();
+        events::layer_not_ready(&self.plan.name, &error, wait);
         self.sleep_until(Instant::now() + wait).await;
     }
 
@@ -155,7 +156,7 @@ impl Served {
     }
 
     /// A quarter of the lease, so that what comes late is still worth starting.
-    fn receive_limit(&self) -> Duration {
+    pub(crate) fn receive_limit(&self) -> Duration {
         (self.leases.lease() / 4).max(Duration::from_secs(1))
     }
 
@@ -235,7 +236,7 @@ impl Served {
     fn accept(&self, batch: Batch, mut reserved: Vec<Reservation>, sent_at: Instant) -> Vec<Item> {
         let Batch { mut deliveries, server_now, .. } = batch;
         if deliveries.len() > reserved.len() {
-            error!(queue = %self.plan.name, "the backend gave more than was asked for");
+            events::too_many_received(&self.plan.name);
             // They come again when their lease ends.
             deliveries.truncate(reserved.len());
         }
@@ -245,6 +246,7 @@ impl Served {
             pace.failures = 0;
         }
         self.counters.received.add(deliveries.len() as u64);
+        self.meters.received(deliveries.len());
         self.unreserve(reserved.split_off(deliveries.len()));
         let (messages, receipts): (Vec<_>, Vec<_>) =
             deliveries.into_iter().map(Message::split).unzip();
@@ -288,13 +290,14 @@ impl Served {
     /// Says so and waits before it is tried again. Where another receive is on its way, it is for
     /// that one to count and to wait; whoever leads next begins no sooner than that.
     async fn receive_failed(&self, error: &BackendError, alone: bool) {
+        self.meters.receive_failed(error);
         let queue = &self.plan.name;
         let wait = if alone { self.failed() } else { FAILURE_WAITS.0 };
         let wait = error.retry_after().map_or(wait, |after| after.max(wait));
         match error.kind() {
-            ErrorKind::Throttled => debug!(%queue, %error, ?wait, "receiving is throttled"),
-            kind if error.is_retryable() => warn!(%queue, ?kind, %error, ?wait, "receiving failed"),
-            _ => error!(%queue, %error, ?wait, "receiving failed; jobs of this queue do not run"),
+            ErrorKind::Throttled => events::receive_throttled(queue, error, wait),
+            kind if error.is_retryable() => events::receive_failed(queue, kind, error, wait),
+            _ => events::receive_refused(queue, error, wait),
         }
         if alone {
             self.sleep_until(Instant::now() + wait).await;

@@ -22,6 +22,7 @@ use crate::backend::{Backend, Capabilities, MessageId};
 use crate::context::Shared;
 use crate::decide::Rules;
 use crate::pipeline::JobService;
+use crate::telemetry::meters::QueueMeters;
 
 /// One queue while it is served.
 #[derive(Debug)]
@@ -41,6 +42,7 @@ pub(crate) struct Served {
     pub(crate) stack_is_bare: bool,
     pub(crate) shutdown: Shutdown,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) meters: QueueMeters,
     pub(crate) leases: Arc<Leases>,
     pub(crate) feed: Feed,
     /// The worker-wide limit, where there is one.

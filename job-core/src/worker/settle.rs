@@ -9,7 +9,6 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable};
 use bytes::Bytes;
 use tokio::time::{Instant, timeout_at};
-use tracing::{error, warn};
 
 use super::lease::{Held, Lease, LeaseLost};
 use super::served::Served;
@@ -17,13 +16,14 @@ use crate::QueueName;
 use crate::backend::{BackendError, ErrorKind, ItemResult, MessageId, Outgoing, Receipt};
 use crate::decide::{Gone, Later, Settlement};
 use crate::sabotage::{Sabotage, sabotaged};
+use crate::telemetry::events;
 
 /// How long receiving pauses after access was denied.
 const DENIED_PAUSE: Duration = Duration::from_secs(10);
 
 /// Why a message could not be settled.
 #[derive(Debug)]
-pub(super) enum Unsettled {
+pub(crate) enum Unsettled {
     /// Somebody else may have it.
     LeaseLost,
     /// The backend would not do it.
@@ -73,8 +73,14 @@ impl Served {
 
     pub(super) fn count_unsettled(&self, unsettled: &Unsettled) {
         match unsettled {
-            Unsettled::LeaseLost => self.counters.lease_lost.increment(),
-            Unsettled::Failed => self.counters.settle_failed.increment(),
+            Unsettled::LeaseLost => {
+                self.counters.lease_lost.increment();
+                self.meters.lease_lost();
+            }
+            Unsettled::Failed => {
+                self.counters.settle_failed.increment();
+                self.meters.settle_failed();
+            }
         }
     }
 
@@ -187,7 +193,7 @@ impl Served {
             Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(()),
             // It is forgotten what happened, but not the job, and not the wait.
             Err(failed) if failed.is(ErrorKind::TooLarge) => {
-                warn!(queue = %self.plan.name, "a job grew too large; its history is lost");
+                events::history_lost(&self.plan.name);
                 self.release_held(held, delay).await
             }
             Err(failed) => Err(self.unsettled(failed, "putting a job off")),
@@ -285,19 +291,20 @@ impl Served {
     fn unsettled(&self, failed: Failed, what: &'static str) -> Unsettled {
         let queue = &self.plan.name;
         let Some(error) = failed.error else {
-            warn!(%queue, "{what} took too long; it comes again when its lease ends");
+            events::settle_timed_out(queue, what);
             return Unsettled::Failed;
         };
         match error.kind() {
             ErrorKind::LeaseLost => {
-                warn!(%queue, %error, "{what} came too late; it may run again");
+                events::settle_too_late(queue, what, &error);
                 return Unsettled::LeaseLost;
             }
             ErrorKind::Unauthorized => {
-                error!(%queue, %error, "{what} is not allowed; receiving pauses");
+                self.meters.denied();
+                events::settle_denied(queue, what, &error);
                 self.pause(DENIED_PAUSE);
             }
-            _ => warn!(%queue, %error, "{what} failed; it comes again when its lease ends"),
+            _ => events::settle_failed(queue, what, &error),
         }
         Unsettled::Failed
     }

@@ -1,7 +1,7 @@
 //! How far a worker's end has come, and who may ask for it.
 
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{Instrument, info};
+use tracing::Instrument;
 
 use crate::sabotage::{Sabotage, sabotaged};
 
@@ -12,6 +12,9 @@ pub(crate) struct Shutdown {
     pub(crate) stop: CancellationToken,
     /// What still runs is cancelled.
     pub(crate) cancel: CancellationToken,
+    /// Where the worker shows how it is.
+    #[cfg(feature = "http")]
+    pub(crate) bound: tokio::sync::watch::Sender<Option<std::net::SocketAddr>>,
 }
 
 impl Shutdown {
@@ -44,6 +47,17 @@ impl WorkerHandle {
         self.shutdown.cancel();
     }
 
+    /// The address of [`http`](crate::WorkerBuilder::http), with the port that it was given where
+    /// that was 0. Ends when the worker runs and has it; never, if it was told of none.
+    #[cfg(feature = "http")]
+    pub async fn http_address(&self) -> std::net::SocketAddr {
+        let mut bound = self.shutdown.bound.subscribe();
+        match bound.wait_for(Option::is_some).await {
+            Ok(address) => address.expect("it was waited for"),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Ends when a shutdown was asked for.
     pub async fn stopping(&self) {
         self.shutdown.stop.cancelled().await;
@@ -71,7 +85,7 @@ pub(crate) fn listen(
         if sabotaged(Sabotage::DeafToSignals) {
             tokio::time::sleep(std::time::Duration::from_secs(8)).await;
         }
-        info!("shutting down; a second signal skips the grace time");
+        crate::telemetry::events::shutting_down();
         first();
         signals.next().await;
         second();

@@ -9,7 +9,6 @@ use std::time::{Duration, SystemTime};
 
 use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, error, info, warn};
 
 use super::feed::{Item, Reservation, Turn};
 use super::home::{Fate, Handed};
@@ -23,10 +22,14 @@ use crate::backend::MessageId;
 use crate::context::About;
 use crate::decide::raw::{self, RawJob};
 use crate::decide::{self, Admission, Gone, Message, Refusal, Rules, Seen, Settlement};
-use crate::envelope::{Envelope, Plain};
+use crate::envelope::{Envelope, Plain, Trace};
 use crate::handler::Prepared;
 use crate::pipeline::catch_panic::{Panicked, catch, speakable};
 use crate::pipeline::{Call, Ready};
+use crate::telemetry::events;
+use crate::telemetry::meters::Deferred;
+use crate::telemetry::runs::{Told, refused};
+use crate::telemetry::spans::{self, Settling};
 use crate::{Args, ArgsError, BoxError, JobContext, JobId, Outcome, PoisonReason};
 
 /// How many finished messages are deleted in one request, where the backend takes several.
@@ -62,6 +65,9 @@ struct Start<'a> {
     max_attempts: u32,
     enqueued_at: SystemTime,
     meta: std::collections::BTreeMap<String, String>,
+    trace: Option<Trace>,
+    /// When it was to run first, if its message says so.
+    due_at: Option<SystemTime>,
 }
 
 /// How a run ended.
@@ -122,7 +128,7 @@ impl Slot {
     /// the slot goes on.
     pub(crate) async fn run(mut self) {
         while let Err(panicked) = catch(self.serve()).await {
-            error!(queue = %self.served.plan.name, %panicked, "a slot of the worker panicked");
+            events::slot_panicked(&self.served.plan.name, &panicked);
             sleep(AFTER_PANIC).await;
         }
     }
@@ -156,7 +162,13 @@ impl Slot {
     /// Deletes what is finished.
     async fn flush(&mut self) {
         if !self.finished.is_empty() {
-            self.served.delete_group(&mut self.finished).await;
+            let (served, about) = (&self.served, Settling::group(self.finished.len()));
+            let deleted = served.delete_group(&mut self.finished);
+            let deleted = async {
+                deleted.await;
+                Ok::<_, Unsettled>(())
+            };
+            let _ = spans::settle(about, &served.plan.name, &*served.settling, deleted).await;
         }
     }
 
@@ -170,14 +182,28 @@ impl Slot {
             now: server_now,
         };
         if served.is_vain(&message.message_id) {
-            debug!(queue = %seen.queue, message_id = %seen.message_id, "deleting a finished job that came again");
+            events::job_came_again(seen.queue, seen.message_id);
             self.finish(lease, &message).await;
             return;
         }
         let Reservation { ready, permit, ticket } = reservation;
         let message = &message;
+        served.meters.seen(message);
+        let _busy = served.meters.busy();
         let asked = false;
-        let run = Run { slot: self, served, message, seen, received_at, lease, ticket, asked };
+        let (began, about) = (None, Settling::default());
+        let run = Run {
+            slot: self,
+            served,
+            message,
+            seen,
+            received_at,
+            lease,
+            ticket,
+            asked,
+            began,
+            about,
+        };
         match &served.plan.raw {
             Some(job) => run.raw(job, ready).await,
             None => run.enveloped(ready).await,
@@ -218,6 +244,10 @@ struct Run<'a> {
     ticket: Option<Ticket>,
     /// Who may know what became of the start that is marked in it was asked.
     asked: bool,
+    /// When its handler started.
+    began: Option<Instant>,
+    /// What is known of its job.
+    about: Settling<'a>,
 }
 
 impl Run<'_> {
@@ -276,6 +306,8 @@ impl Run<'_> {
             max_attempts: envelope.options.max_attempts.unwrap_or(job.policy.max_attempts).max(1),
             enqueued_at: envelope.enqueued_at,
             meta: envelope.meta.clone(),
+            trace: envelope.trace.clone(),
+            due_at: envelope.due_at,
         };
         let (id, attempt) = (start.id, start.attempt);
         let ran = self.start(&start, ready).await;
@@ -342,6 +374,8 @@ impl Run<'_> {
                     max_attempts: policy.max_attempts,
                     enqueued_at: message.inserted_at,
                     meta: plain.meta.clone(),
+                    trace: plain.trace.clone(),
+                    due_at: None,
                 };
                 self.start(&start, ready).await
             }
@@ -370,6 +404,9 @@ impl Run<'_> {
             Err(Unprepared::Panicked(outcome)) => return Ran::Outcome(outcome),
         };
         let now = Instant::now();
+        self.began = Some(now);
+        self.about = Settling::job(start.id, start.job.registration.name, start.attempt);
+        start.job.meters.starts(|| self.waited(start.due_at));
         let timeout = start.job.timeout;
         if self.lease.begin(now, now + timeout + self.served.grace).is_err() {
             return Ran::LeaseLost;
@@ -391,6 +428,7 @@ impl Run<'_> {
             deadline: now + timeout,
             timeout,
             meta: start.meta.clone(),
+            trace: start.trace.clone(),
         };
         let context = JobContext::new(about, Arc::clone(&self.served.shared));
         let call = Call::new(context.clone(), prepared, start.job.stack.clone());
@@ -442,6 +480,7 @@ impl Run<'_> {
     async fn give_back_unstarted(self) {
         let Self { served, message, seen, .. } = self;
         let release = Settlement::Release { delay: Duration::ZERO, why: decide::Later::GiveBack };
+        served.meters.unknown_job().deferred(Deferred::Stopping);
         let settlement = match Envelope::decode(&message.body) {
             // With its deliveries accounted for, or the next one would look like a crash.
             Ok(envelope) if served.plan.raw.is_none() && envelope.poison.is_none() => {
@@ -515,8 +554,7 @@ impl Run<'_> {
         match self.lease.take().await {
             Ok(held) => {
                 let Refusal { id, name, .. } = refusal;
-                let id = id.map(tracing::field::display);
-                warn!(queue = %seen.queue, id, job = name, "handing over a job that may kill its process");
+                events::job_handed_over(seen.queue, *id, name.as_deref());
                 served.counters.handed_over.increment();
                 claim.hand_over(Handed {
                     held,
@@ -533,13 +571,10 @@ impl Run<'_> {
     /// The lease is lost: whoever has the message now settles it.
     async fn forget(self) {
         self.served.counters.lease_lost.increment();
+        self.served.meters.lease_lost();
         // Takes it off the book.
         let _ = self.lease.take().await;
-        warn!(
-            queue = %self.seen.queue,
-            message_id = %self.seen.message_id,
-            "the lease was lost while the job ran; it was cancelled and will run again"
-        );
+        events::lease_lost(self.seen.queue, self.seen.message_id);
     }
 
     /// Settles a message whose start was marked, if it was. Until that has come about, the process
@@ -550,8 +585,11 @@ impl Run<'_> {
             let _ = self.settle(settlement).await;
             return;
         };
-        let Self { served, message, lease, .. } = self;
-        let mut settling = pin!(served.settle(lease, &message.message_id, settlement));
+        let Self { served, message, lease, about, .. } = self;
+        let about = about.message(&message.message_id).settlement(&settlement);
+        let settling = served.settle(lease, &message.message_id, settlement);
+        let settling = spans::settle(about, &served.plan.name, &*served.settling, settling);
+        let mut settling = pin!(settling);
         let settled = match timeout(BELIEVED_AFTER, &mut settling).await {
             Ok(settled) => settled,
             Err(_) => {
@@ -570,7 +608,17 @@ impl Run<'_> {
             self.slot.finish(self.lease, self.message).await;
             return Ok(());
         }
-        self.served.settle(self.lease, &self.message.message_id, settlement).await
+        let Self { served, message, about, .. } = self;
+        let about = about.message(&message.message_id).settlement(&settlement);
+        let settled = served.settle(self.lease, &message.message_id, settlement);
+        spans::settle(about, &served.plan.name, &*served.settling, settled).await
+    }
+
+    /// How long after it could have it starts now, unless it was here before.
+    fn waited(&self, due_at: Option<SystemTime>) -> Option<Duration> {
+        let first = self.message.count.is_none_or(|count| count == 1);
+        let due_at = due_at.map_or(self.seen.inserted_at, |at| at.max(self.seen.inserted_at));
+        first.then(|| self.now().duration_since(due_at).unwrap_or_default())
     }
 
     /// The server's time now, by the clock that no adjustment of this machine's can move.
@@ -579,62 +627,19 @@ impl Run<'_> {
     }
 
     fn log_refusal(&self, settlement: &Settlement, refusal: &Refusal) {
-        let queue = self.seen.queue;
-        let message_id = self.seen.message_id;
-        let Refusal { id, name, problem } = refusal;
-        let (id, problem) = (id.map(tracing::field::display), problem.as_deref());
-        let job = name.as_deref();
-        match settlement {
-            Settlement::Poison { reason, .. } => {
-                warn!(%queue, %message_id, id, job, %reason, problem, "moving a message to the poison queue");
-            }
-            Settlement::Delete(_) => info!(%queue, id, job, "dropping a job that has expired"),
-            Settlement::Rewrite { why, delay, .. } | Settlement::Release { why, delay } => {
-                if *why == decide::Later::Hop {
-                    debug!(%queue, id, job, ?delay, "not due yet");
-                } else {
-                    warn!(%queue, %message_id, id, job, problem, ?delay, "putting a message back");
-                }
-            }
-        }
+        let Self { served, seen, .. } = self;
+        let known = refusal.name.as_deref().and_then(|name| served.plan.jobs.find(name));
+        let meters = known.or(served.plan.raw.as_ref()).map(|job| &job.meters);
+        refused(seen.queue, seen.message_id, &served.meters, meters, settlement, refusal);
     }
 
     fn log(&self, job: &JobEntry, id: JobId, attempt: u32, ran: &Ran, settlement: &Settlement) {
-        let queue = self.seen.queue;
-        let job = job.registration.name;
-        let outcome = match ran {
-            Ran::Outcome(outcome) => outcome,
-            Ran::LeaseLost => return,
-            Ran::Misfit(problem) => {
-                match settlement {
-                    Settlement::Poison { reason, .. } => {
-                        warn!(%queue, %id, job, attempt, problem, %reason, "the args do not fit; to the poison queue");
-                    }
-                    later => {
-                        let delay = later.delay();
-                        warn!(%queue, %id, job, attempt, problem, ?delay, "the args do not fit; putting the job back");
-                    }
-                }
-                return;
-            }
-        };
-        match (outcome, settlement) {
-            (Outcome::Done, _) => debug!(%queue, %id, job, attempt, "job done"),
-            (
-                Outcome::Retry { error, .. } | Outcome::Permanent { error },
-                Settlement::Poison { reason, .. },
-            ) => {
-                warn!(%queue, %id, job, attempt, error, %reason, "job failed; to the poison queue");
-            }
-            (Outcome::Retry { error, .. } | Outcome::Permanent { error }, settlement) => {
-                let delay = settlement.delay();
-                warn!(%queue, %id, job, attempt, error, ?delay, "job failed; trying again");
-            }
-            (Outcome::Discard { reason }, _) => {
-                info!(%queue, %id, job, attempt, reason, "job discarded by its handler");
-            }
-            (Outcome::Snooze { delay }, _) => debug!(%queue, %id, job, ?delay, "job snoozed"),
-            (Outcome::GivenBack, _) => info!(%queue, %id, job, attempt, "job given back"),
+        let (queue, name, began) = (self.seen.queue, job.registration.name, self.began);
+        let told = Told { queue, id, job: name, attempt, began, meters: &job.meters };
+        match ran {
+            Ran::Outcome(outcome) => told.ended(outcome, settlement),
+            Ran::Misfit(problem) => told.misfit(problem, settlement),
+            Ran::LeaseLost => {}
         }
     }
 }

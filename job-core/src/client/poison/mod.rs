@@ -129,7 +129,7 @@ impl PoisonQueue {
         let backend = self.client.backend();
         let purged = missing_as(retry(|| backend.purge(&self.name)).await, Some(0));
         let purged = purged.map_err(|error| self.error(Step::Purge, error))?;
-        tracing::info!(queue = %self.name, messages = purged, "poison queue purged");
+        crate::telemetry::events::poison_purged(&self.name, purged);
         Ok(purged)
     }
 

@@ -20,6 +20,7 @@ use crate::backend::{Backend, BackendError, ErrorKind, Outgoing, Receipt};
 use crate::client::Client;
 use crate::client::concurrent::{IN_FLIGHT, ordered};
 use crate::client::lazy::Lazy;
+use crate::telemetry::events;
 use crate::{JobId, PoisonReason, QueueName};
 
 /// Sends jobs back to the queue that they came from: made by [`PoisonQueue::replay`].
@@ -146,15 +147,8 @@ async fn run(draft: Draft) -> Result<ReplayReport, PoisonError> {
     let result = replay(&draft, pace, &mut scan, &mut report).await;
     report.complete = scan.is_complete();
     scan.finish().await;
-    tracing::info!(
-        queue = %from.name(),
-        matched = report.matched,
-        replayed = report.replayed,
-        skipped = report.skipped,
-        dry_run = report.dry_run,
-        failed = result.is_err(),
-        "poison queue replayed"
-    );
+    let ReplayReport { matched, replayed, skipped, dry_run, .. } = report;
+    events::poison_replayed(from.name(), matched, replayed, skipped, dry_run, result.is_err());
     match result {
         Ok(()) => Ok(report),
         Err(error) => Err(error.with_report(report)),

@@ -151,7 +151,7 @@ impl<'a> Scan<'a> {
         ordered(releases, limit).await;
         if down.into_inner() {
             let lease = Self::lease(backend.capabilities());
-            tracing::warn!(%queue, ?lease, "messages stay hidden until their lease ends");
+            crate::telemetry::events::scan_not_finished(queue, lease);
         }
     }
 }

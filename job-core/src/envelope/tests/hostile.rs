@@ -98,6 +98,7 @@ fn wrong_types() {
     for wrong in ["null", "true", "-1", "1.5", "\"1\""] {
         for field in [
             "args_version",
+            "due_at",
             "delay_left_ms",
             "options",
             "trace",
@@ -194,6 +195,7 @@ fn numbers_beyond_their_field_are_refused() {
         ("format", r#"{"format":N}"#.to_owned()),
         ("args_version", plus(r#""args_version":N"#)),
         ("enqueued_at", golden_file("minimal").replace("1760000000000", "N")),
+        ("due_at", plus(r#""due_at":N"#)),
         ("delay_left_ms", plus(r#""delay_left_ms":N"#)),
         ("max_attempts", plus(r#""options":{"max_attempts":N}"#)),
         ("expires_in_ms", plus(r#""options":{"expires_in_ms":N}"#)),

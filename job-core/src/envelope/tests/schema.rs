@@ -52,6 +52,7 @@ fn wrong_envelopes_are_not_valid() {
         ("enqueued_at", json!("2025-10-09")),
         ("enqueued_at", json!(-1)),
         ("options", json!({ "max_attempts": 0 })),
+        ("due_at", json!("2025-10-09")),
         ("delay_left_ms", json!(1.5)),
         ("trace", json!({ "tracestate": "a=1" })),
         ("meta", json!({ "tenant": 1 })),

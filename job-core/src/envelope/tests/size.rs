@@ -129,7 +129,7 @@ fn the_room_kept_at_enqueue_is_enough_for_the_worst_past_and_an_error() {
 proptest! {
     #[test]
     fn what_was_accepted_fits_after_any_past(fresh in arbitrary::fresh(), id_char: char, error_char: char) {
-        let accepted = Envelope { delay_left: Duration::ZERO, ..fresh };
+        let accepted = Envelope { due_at: None, delay_left: Duration::ZERO, ..fresh };
         let limit = accepted.encode().unwrap().len() + ROOM;
         let mut envelope = accepted.clone();
         worst_history(&mut envelope, id_char, error_char);

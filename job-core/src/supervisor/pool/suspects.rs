@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::error;
 
 use super::{Id, Member, Pool};
 use crate::supervisor::child::Order;
 use crate::supervisor::wire::{Down, Mark, SUSPECTS, Suspect};
+use crate::telemetry::events;
 use crate::worker::Fate;
 
 /// By how much a process may be late in what it tells.
@@ -144,7 +144,7 @@ impl Pool {
         }
         match self.suspects() {
             Some(member) => {
-                error!(pid = member.pid, "the job in the process for suspects hangs; killing it");
+                events::suspect_hangs(member.pid);
                 let _ = member.orders.send(Order::KillAt(now));
             }
             None => self.desk.free(),

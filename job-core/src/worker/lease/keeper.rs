@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
-use tracing::{debug, error, warn};
 
 use super::Leases;
 use crate::backend::{Backend, ErrorKind, Receipt};
 use crate::pipeline::catch_panic::catch;
 use crate::sabotage::{Sabotage, sabotaged};
+use crate::telemetry::events;
 
 /// How much of the time until a renewal is left to chance, so that workers that started together
 /// do not renew together.
@@ -53,7 +53,7 @@ impl LeaseKeeper {
                 // What it could not renew ends soon.
                 Some(renewed) = renewals.join_next() => {
                     if let Err(error) = renewed {
-                        error!(%error, "renewing leases panicked; their jobs are cancelled");
+                        events::renewal_panicked(&error);
                     }
                 }
             }
@@ -79,7 +79,7 @@ pub(crate) async fn keep(backend: Arc<dyn Backend>, leases: Vec<Arc<Leases>>) {
     loop {
         let keeper = LeaseKeeper::new(Arc::clone(&backend), leases.clone());
         let Err(panicked) = catch(keeper.run()).await else { return };
-        error!(%panicked, "the keeper of leases panicked; starting it again");
+        events::keeper_panicked(&panicked);
         sleep(Duration::from_secs(1)).await;
     }
 }
@@ -129,14 +129,14 @@ async fn renew(backend: Arc<dyn Backend>, mut due: InFlight) {
                     if error.kind() == ErrorKind::LeaseLost
                         && !(uncertain || error.outcome_unknown()) =>
                 {
-                    debug!(message_id = %receipt.message_id(), "lease lost");
+                    events::lease_not_renewed(receipt.message_id());
                     leases.book().lose(key);
                 }
                 Err(error) if error.kind() == ErrorKind::LeaseLost => leases.book().end(key),
                 Err(error) => {
                     // Until the next try, whoever wants to settle can.
                     leases.book().end(key);
-                    warn!(queue = %receipt.queue(), %error, "renewing a lease failed; trying again");
+                    events::renewal_failed(receipt.queue(), &error);
                     uncertain |= error.outcome_unknown();
                     wait = wait.max(error.retry_after().unwrap_or(pause));
                     again.push((key, receipt));
@@ -144,7 +144,7 @@ async fn renew(backend: Arc<dyn Backend>, mut due: InFlight) {
             }
         }
         if !due.entries.is_empty() {
-            error!("the backend gave fewer results than it was asked for");
+            events::renewal_incomplete();
             return;
         }
         // Whatever the service asks for, there is to be another try before it is too late.

@@ -142,7 +142,6 @@ impl Leases {
     }
 
     /// How many leases are held.
-    #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.book().entries.len()
     }

@@ -1,0 +1,377 @@
+//! What is counted, by handles that were made before.
+//!
+//! The recorder of the `metrics` facade is global, and a handle that was made without one counts
+//! nothing for ever. So the handles of a worker are made when it starts to run, and those of a
+//! client when it first enqueues with a recorder there. Where nobody counts there are none, and a
+//! job costs the look at an option.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::facade::{Counter, Gauge, Histogram, counter, describe, gauge, histogram, is_recorded};
+use super::health::{Asking, QueueHealth};
+use super::names::{self, Metric};
+use crate::backend::BackendError;
+use crate::decide::Message;
+use crate::envelope::Envelope;
+use crate::{PoisonReason, QueueName};
+
+/// Why a message was put back without a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deferred {
+    /// Its delay is longer than the backend's longest.
+    NotDue,
+    /// This worker does not know what to do with it.
+    Unknown,
+    /// Its args do not fit.
+    Args,
+    /// It may kill its process, and the one for such jobs is busy.
+    Suspect,
+    /// The worker was asked to stop.
+    Stopping,
+}
+
+impl Deferred {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::NotDue => "not_due",
+            Self::Unknown => "unknown",
+            Self::Args => "args",
+            Self::Suspect => "suspect",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+/// What a run came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunOutcome {
+    Done,
+    Failed,
+    Discarded,
+    Snoozed,
+    GivenBack,
+}
+
+/// What is counted of one kind of job on one queue, if anybody counts.
+#[derive(Clone, Default)]
+pub(crate) struct JobMeters(Option<Arc<JobHandles>>);
+
+struct JobHandles {
+    queue: QueueName,
+    job: String,
+    /// By the outcome, in its order.
+    ended: [(Counter, Histogram); 5],
+    retried: Counter,
+    expired: Counter,
+    start_latency: Histogram,
+}
+
+impl JobMeters {
+    pub(crate) fn new(queue: &QueueName, job: &str) -> Self {
+        if !is_recorded() {
+            return Self(None);
+        }
+        let labels = [queue.as_str(), job];
+        let of = |metric: &Metric| counter(metric, &labels);
+        let ran = |metric: &Metric, outcome| {
+            (of(metric), histogram(&names::RUN_DURATION, &[queue.as_str(), job, outcome]))
+        };
+        Self(Some(Arc::new(JobHandles {
+            ended: [
+                ran(&names::COMPLETED, "done"),
+                ran(&names::FAILED, "failed"),
+                ran(&names::DISCARDED, "discarded"),
+                ran(&names::SNOOZED, "snoozed"),
+                ran(&names::GIVEN_BACK, "given_back"),
+            ],
+            retried: of(&names::RETRIED),
+            expired: of(&names::EXPIRED),
+            start_latency: histogram(&names::START_LATENCY, &labels),
+            queue: queue.clone(),
+            job: job.to_owned(),
+        })))
+    }
+
+    /// It starts; `latency` is how long it waited, if that is known.
+    #[inline]
+    pub(crate) fn starts(&self, latency: impl FnOnce() -> Option<Duration>) {
+        if let Some(handles) = &self.0
+            && let Some(latency) = latency()
+        {
+            handles.start_latency.record(latency.as_secs_f64());
+        }
+    }
+
+    /// Its run ended just now; it began then, unless it never got so far.
+    #[inline]
+    pub(crate) fn ran(&self, began: Option<Instant>, outcome: RunOutcome) {
+        if let Some(handles) = &self.0 {
+            let (count, duration) = &handles.ended[outcome as usize];
+            count.increment(1);
+            if let Some(began) = began {
+                duration.record(began.elapsed().as_secs_f64());
+            }
+        }
+    }
+
+    pub(crate) fn retried(&self) {
+        if let Some(handles) = &self.0 {
+            handles.retried.increment(1);
+        }
+    }
+
+    pub(crate) fn expired(&self) {
+        if let Some(handles) = &self.0 {
+            handles.expired.increment(1);
+        }
+    }
+
+    pub(crate) fn poisoned(&self, reason: PoisonReason) {
+        self.rare(&names::POISONED, label_of(reason));
+    }
+
+    pub(crate) fn deferred(&self, why: Deferred) {
+        self.rare(&names::DEFERRED, why.as_str());
+    }
+
+    /// What is too rare to have its handle kept.
+    fn rare(&self, metric: &Metric, reason: &str) {
+        if let Some(handles) = &self.0 {
+            counter(metric, &[handles.queue.as_str(), &handles.job, reason]).increment(1);
+        }
+    }
+}
+
+impl fmt::Debug for JobMeters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobMeters").field("counts", &self.0.is_some()).finish()
+    }
+}
+
+/// The label of a reason: as it is in envelopes.
+fn label_of(reason: PoisonReason) -> &'static str {
+    match reason {
+        PoisonReason::AttemptsExhausted => "attempts_exhausted",
+        PoisonReason::Crashed => "crashed",
+        PoisonReason::Permanent => "permanent",
+        PoisonReason::Undecodable => "undecodable",
+        PoisonReason::UnknownJob => "unknown_job",
+        PoisonReason::NewerFormat => "newer_format",
+        PoisonReason::NewerArgs => "newer_args",
+        PoisonReason::BadArgs => "bad_args",
+        PoisonReason::Other => "other",
+    }
+}
+
+/// What is counted of one queue of a worker, if anybody counts or asks.
+#[derive(Clone, Default)]
+pub(crate) struct QueueMeters(Option<Arc<QueueHandles>>);
+
+struct QueueHandles {
+    received: Counter,
+    empty_polls: Counter,
+    crashed: Counter,
+    leases_lost: Counter,
+    settle_failures: Counter,
+    slots_used: Gauge,
+    /// Of messages whose job is not known here.
+    unknown: JobMeters,
+    busy: AtomicU64,
+    /// Messages that a slot is done with.
+    passed: AtomicU64,
+    health: QueueHealth,
+}
+
+/// A slot that has a message, until it is dropped.
+pub(crate) struct Busy<'a>(Option<&'a QueueHandles>);
+
+impl QueueMeters {
+    /// `slots` is how many jobs of it may run at once. Unless anybody counts, only `asked` makes it
+    /// know how many do.
+    pub(crate) fn new(queue: &QueueName, slots: usize, asked: bool) -> Self {
+        if !is_recorded() && !asked {
+            return Self(None);
+        }
+        describe();
+        let labels = [queue.as_str()];
+        gauge(&names::SLOTS, &labels).set(slots as f64);
+        Self(Some(Arc::new(QueueHandles {
+            received: counter(&names::RECEIVED, &labels),
+            empty_polls: counter(&names::EMPTY_POLLS, &labels),
+            crashed: counter(&names::CRASHED, &labels),
+            leases_lost: counter(&names::LEASES_LOST, &labels),
+            settle_failures: counter(&names::SETTLE_FAILURES, &labels),
+            slots_used: gauge(&names::SLOTS_USED, &labels),
+            unknown: JobMeters::new(queue, "unknown"),
+            busy: AtomicU64::new(0),
+            passed: AtomicU64::new(0),
+            health: QueueHealth::default(),
+        })))
+    }
+
+    /// So many messages were received.
+    pub(crate) fn received(&self, messages: usize) {
+        if let Some(handles) = &self.0 {
+            handles.health.received();
+            match messages {
+                0 => handles.empty_polls.increment(1),
+                _ => handles.received.increment(messages as u64),
+            }
+        }
+    }
+
+    /// A receive is on its way until what is returned is dropped.
+    pub(crate) fn receives(&self) -> Option<Asking<'_>> {
+        self.0.as_ref().map(|handles| handles.health.asks())
+    }
+
+    pub(crate) fn receive_failed(&self, error: &BackendError) {
+        if let Some(handles) = &self.0 {
+            handles.health.failed(error.to_string());
+        }
+    }
+
+    /// A layer failed to become ready.
+    pub(crate) fn not_ready(&self) {
+        if let Some(handles) = &self.0 {
+            handles
+                .health
+                .failed("a layer fails to become ready; its log line says why".to_owned());
+        }
+    }
+
+    /// A settlement was not allowed.
+    pub(crate) fn denied(&self) {
+        if let Some(handles) = &self.0 {
+            handles.health.denied();
+        }
+    }
+
+    /// How it is, if anybody wants to know.
+    pub(crate) fn health(&self) -> Option<&QueueHealth> {
+        self.0.as_ref().map(|handles| &handles.health)
+    }
+
+    /// Whether anybody wants to know anything.
+    pub(crate) fn is_on(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// How many messages slots are done with.
+    pub(crate) fn passed(&self) -> u64 {
+        self.0.as_ref().map_or(0, |handles| handles.passed.load(Relaxed))
+    }
+
+    /// A slot has a message.
+    #[inline]
+    pub(crate) fn busy(&self) -> Busy<'_> {
+        let handles = self.0.as_deref();
+        if let Some(handles) = handles {
+            let busy = handles.busy.fetch_add(1, Relaxed) + 1;
+            handles.slots_used.set(busy as f64);
+        }
+        Busy(handles)
+    }
+
+    /// A message was received that may have taken a worker with it before.
+    #[inline]
+    pub(crate) fn seen(&self, message: &Message) {
+        if let Some(handles) = &self.0
+            && message.count.is_some_and(|count| count > 1)
+            && let Ok(envelope) = Envelope::decode(&message.body)
+            && envelope.history.open_mark(&message.message_id).is_some()
+        {
+            handles.crashed.increment(1);
+        }
+    }
+
+    pub(crate) fn lease_lost(&self) {
+        if let Some(handles) = &self.0 {
+            handles.leases_lost.increment(1);
+        }
+    }
+
+    pub(crate) fn settle_failed(&self) {
+        if let Some(handles) = &self.0 {
+            handles.settle_failures.increment(1);
+        }
+    }
+
+    /// What counts messages whose job is not known here.
+    pub(crate) fn unknown_job(&self) -> &JobMeters {
+        static NOBODY: JobMeters = JobMeters(None);
+        self.0.as_ref().map_or(&NOBODY, |handles| &handles.unknown)
+    }
+}
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        if let Some(handles) = self.0 {
+            handles.passed.fetch_add(1, Relaxed);
+            let busy = handles.busy.fetch_sub(1, Relaxed) - 1;
+            handles.slots_used.set(busy as f64);
+        }
+    }
+}
+
+impl fmt::Debug for QueueMeters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueMeters").field("counts", &self.0.is_some()).finish()
+    }
+}
+
+/// Handlers block all threads of a worker's runtime.
+pub(crate) fn runtime_stalled() {
+    if is_recorded() {
+        counter(&names::RUNTIME_STALLS, &[]).increment(1);
+    }
+}
+
+/// Of one kind of job on one queue: those that were enqueued, and those that were not.
+type Enqueues = (Counter, Counter);
+
+/// What is counted of the jobs that a client enqueues.
+#[derive(Default)]
+pub(crate) struct ClientMeters {
+    handles: RwLock<HashMap<(QueueName, &'static str), Enqueues>>,
+}
+
+impl ClientMeters {
+    /// So many jobs were put on a queue, and so many were not.
+    #[inline]
+    pub(crate) fn enqueued(
+        &self,
+        queue: &QueueName,
+        job: &'static str,
+        jobs: usize,
+        failed: usize,
+    ) {
+        if is_recorded() {
+            self.count(queue, job, jobs, failed);
+        }
+    }
+
+    fn count(&self, queue: &QueueName, job: &'static str, jobs: usize, failed: usize) {
+        let key = (queue.clone(), job);
+        let add = |(enqueued, not): &Enqueues| {
+            enqueued.increment(jobs as u64);
+            not.increment(failed as u64);
+        };
+        if let Some(handles) = self.handles.read().unwrap_or_else(PoisonError::into_inner).get(&key)
+        {
+            return add(handles);
+        }
+        describe();
+        let labels = [queue.as_str(), job];
+        let handles =
+            (counter(&names::ENQUEUED, &labels), counter(&names::ENQUEUE_FAILED, &labels));
+        add(&handles);
+        self.handles.write().unwrap_or_else(PoisonError::into_inner).insert(key, handles);
+    }
+}
