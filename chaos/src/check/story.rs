@@ -469,7 +469,8 @@ impl Story {
             if !wire.applied() {
                 continue;
             }
-            job.lost_answers += u32::from(lost);
+            // One that was held up may have come after the end of what it was for.
+            job.lost_answers += u32::from(lost || wire.delayed_ms.is_some());
             if wire.queue != QUEUE {
                 if wire.op == Op::Send {
                     job.copied.push(at);
