@@ -5,6 +5,9 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
 
 use job_azurite::Azurite;
 use rustix::process::{Pid, Signal, kill_process};
@@ -25,9 +28,10 @@ impl Site {
         Web::start(self.command(&["web", "--listen", "127.0.0.1:0"]))
     }
 
-    pub(crate) fn workers(&self, processes: usize, scan_ms: u64) -> Program {
-        let (processes, scan_ms) = (processes.to_string(), scan_ms.to_string());
-        Program::start(self.command(&["worker", "--processes", &processes, "--scan", &scan_ms]))
+    pub(crate) fn workers(&self, processes: usize, scan: Duration) -> Workers {
+        let (processes, scan) = (processes.to_string(), scan.as_millis().to_string());
+        let args = ["worker", "--processes", &processes, "--scan", &scan];
+        Workers::start(self.command(&args))
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -44,11 +48,46 @@ pub(crate) struct Web {
 }
 
 impl Web {
-    pub(crate) fn start(command: Command) -> Self {
-        let mut program = Program::start(command);
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut program = Program::start(&mut command);
         let line = program.line();
         let url = line.strip_prefix("listening on ").unwrap_or_else(|| panic!("{line}"));
         Self { url: url.to_owned(), program }
+    }
+}
+
+/// Worker processes and their supervisor.
+pub(crate) struct Workers {
+    program: Program,
+    failures: Receiver<()>,
+}
+
+impl Workers {
+    fn start(mut command: Command) -> Self {
+        let mut program = Program::start(command.env("RUST_LOG", "warn").stderr(Stdio::piped()));
+        let log = BufReader::new(program.child.stderr.take().expect("a pipe"));
+        let (failed, failures) = mpsc::channel();
+        // It ends with the pipe.
+        thread::spawn(move || {
+            for line in log.lines().map_while(Result::ok) {
+                if line.contains("job failed") {
+                    let _ = failed.send(());
+                }
+            }
+        });
+        Self { program, failures }
+    }
+
+    /// Waits until a job has failed.
+    pub(crate) fn wait_for_a_failure(&self) {
+        self.failures.recv_timeout(Duration::from_secs(60)).expect("a job fails");
+    }
+
+    /// Stops them once they have completed so many jobs: their report.
+    pub(crate) fn stop_after(self, completed: usize) -> String {
+        let report = self.program.stop();
+        assert!(report.contains(&format!("{completed} completed")), "{report}");
+        report
     }
 }
 
@@ -71,7 +110,7 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn start(mut command: Command) -> Self {
+    fn start(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         Self { child, stdout }
