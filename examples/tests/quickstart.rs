@@ -172,9 +172,14 @@ fn command(args: &[&Path]) -> Command {
     command
 }
 
+/// What it says. What it logs besides is one line for each picture that has failed for good.
 fn text(run: &Output) -> String {
-    assert_eq!(String::from_utf8_lossy(&run.stderr), "", "nothing goes wrong unseen");
-    String::from_utf8(run.stdout.clone()).expect("UTF-8")
+    let text = String::from_utf8(run.stdout.clone()).expect("UTF-8");
+    let log = String::from_utf8_lossy(&run.stderr);
+    let failed = log.matches(" job failed for good; to the poison queue").count();
+    assert_eq!(log.lines().count(), failed, "something else goes wrong: {log}");
+    assert_eq!(text.matches("permanent error at attempt").count(), failed, "{log}");
+    text
 }
 
 fn files_in(folder: &Path) -> usize {
