@@ -44,6 +44,19 @@ async fn until(address: SocketAddr, path: &str, status: u16) -> String {
     panic!("{path} never answered {status}, but {:?}", get(address, path).await);
 }
 
+/// Asks until the metrics have that line.
+async fn until_shown(address: SocketAddr, line: &str) {
+    let mut body = String::new();
+    for _ in 0..6000 {
+        body = get(address, "/metrics").await.1;
+        if body.lines().any(|it| it == line) {
+            return;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{line} was never shown in\n{body}");
+}
+
 fn watched(spy: &Spy, script: Arc<Script>) -> WorkerBuilder {
     let queue = Queue::new(WORK).min_poll(5 * MILLI).max_poll(20 * MILLI).concurrency(2);
     builder(spy.clone(), script).queue(queue).http(LOOPBACK).sample_every(50 * MILLI)
@@ -99,7 +112,7 @@ async fn a_worker_is_ready_while_it_can_receive() {
     assert_eq!(get(address, "/livez").await.0, 200);
     open.notify_one();
     assert_eq!(worker.report().await.completed(), 1);
-    assert!(TcpStream::connect(address).await.is_err(), "it ends with the worker");
+    assert!(TcpStream::connect(address).await.is_err(), "it has ended before the worker");
 }
 
 #[tokio::test]
@@ -215,12 +228,14 @@ fn a_worker_that_does_not_move_is_not_alive() {
         runtime.block_on(async {
             let body = until(address, "/livez", 503).await;
             assert!(body.contains("move what blocks into `tokio::task::spawn_blocking`"), "{body}");
+            // The keeper of leases notices as well, and counts it once, however long it takes.
+            until_shown(address, "job_runtime_stalls_total 1").await;
             release.send(()).unwrap();
             until(address, "/livez", 200).await;
         });
     });
     runtime.block_on(async {
-        let spy = spied().await;
+        let spy = spied().await.apart();
         let script = script(move |_, _| {
             let released = Arc::clone(&released);
             async move {
@@ -235,7 +250,8 @@ fn a_worker_that_does_not_move_is_not_alive() {
         put_jobs(&spy, ["blocks"]).await;
         let asked = tokio::task::spawn_blocking(move || asking.join());
         asked.await.unwrap().unwrap();
-        assert_eq!(worker.stop().await.completed(), 1);
+        let report = worker.stop().await;
+        assert_eq!((report.completed(), report.stalled()), (1, 1), "{report}");
     });
 }
 

@@ -129,7 +129,7 @@ async fn everything_is_counted_once() {
     end.is("job_given_back_total{queue=work,job=act}", 1.0);
     let names = METRICS.iter().map(|metric| metric.name);
     let missing: Vec<_> = names.filter(|name| !end.names().contains(name)).collect();
-    assert_eq!(missing, ["job_runtime_stalls_total"], "it takes a runtime that is blocked");
+    assert_eq!(missing, ["job_runtime_stalls_total"], "see telemetry_http.rs");
 }
 
 /// A start that was announced and never reported: its worker went away.

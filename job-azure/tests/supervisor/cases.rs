@@ -1,13 +1,16 @@
 //! The tests.
 
-use std::time::Duration;
+use std::io::{self, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use job_core::PoisonReason;
 use libtest_mimic::{Failed, Trial};
 use rustix::process::Signal;
 
 use crate::front::{Front, Wire};
-use crate::observe::{Bench, Running, kill};
+use crate::observe::{Bench, LIMIT, Running, kill};
 
 /// What processes have at their end beyond their grace time.
 const AFTER_GRACE: Duration = Duration::from_secs(2);
@@ -42,6 +45,7 @@ cases! {
     processes_end_although_blocking_work_does_not,
     processes_that_hear_nothing_are_killed,
     processes_are_replaced_one_after_the_other,
+    each_process_has_a_port_which_its_successor_gets,
     a_process_that_is_terminated_alone_drains_and_is_started_again,
     jobs_that_kill_their_process_are_quarantined,
     many_innocents_outlive_several_killers,
@@ -415,6 +419,82 @@ fn processes_are_replaced_one_after_the_other() {
         let replaced = states.iter().filter(|state| **state == "Recycling").count();
         assert!(replaced <= 1, "{states:?}");
     }
+}
+
+fn each_process_has_a_port_which_its_successor_gets() {
+    let bench = Bench::new("ports");
+    // Another program has the port of process 2.
+    let (base, other) = free_ports();
+    let port = |process: &str| base + process.parse::<u16>().unwrap();
+    let settings = [("processes", "2"), ("concurrency", "1"), ("max_jobs", "1")];
+    let mut running = bench.start(&[&settings[..], &[("http", &base.to_string())]].concat());
+    for n in ["1", "2"] {
+        running.state(n, "Running", 0);
+    }
+    assert_eq!(running.listening("1").1, port("1"));
+    running.listen();
+    let begin = "http 2 ";
+    assert!(!running.heard.iter().any(|line| line.starts_with(begin)), "{:?}", running.heard);
+    drop(other);
+    assert_eq!(running.listening("2").1, port("2"));
+    for n in ["1", "2"] {
+        until_answers(port(n), "/readyz", "200 ", "ok");
+        until_answers(port(n), "/metrics", "200 ", "job_slots{queue=\"");
+    }
+
+    // It is replaced, and has its port until it has ended.
+    bench.enqueue(["gate-a"]);
+    let old = running.started("gate-a");
+    let process = old.process.as_str();
+    running.state(process, "Running", 1);
+    until_answers(port(process), "/readyz", "503 ", "the worker is stopping");
+    bench.open("gate-a");
+    running.done("gate-a");
+    let successor = running.until("its successor's address", |heard| {
+        let own = format!("http {process} {} ", old.pid);
+        let begin = format!("http {process} ");
+        heard.iter().find(|line| line.starts_with(&begin) && !line.starts_with(&own)).cloned()
+    });
+    assert!(successor.ends_with(&format!(" 127.0.0.1:{}", port(process))), "{successor}");
+    until_answers(port(process), "/readyz", "200 ", "ok");
+    running.signal(Signal::TERM);
+    let report = ends_well(&mut running);
+    assert!(report.starts_with("3 processes started, 1 recycled for their jobs; "), "{report}");
+}
+
+/// A port which, like the next one, nobody has, and a listener that has the one after these. Outside
+/// of the range from which the system takes ports for connections.
+fn free_ports() -> (u16, TcpListener) {
+    let bind = |port: u16| TcpListener::bind(("127.0.0.1", port));
+    let from = 10_000 + (std::process::id() % 10_000) as u16;
+    let found = (from..from + 10_000).step_by(3).find_map(|port| {
+        let (_base, _first) = (bind(port).ok()?, bind(port + 1).ok()?);
+        Some((port, bind(port + 2).ok()?))
+    });
+    found.expect("three ports in a row are free")
+}
+
+/// Asks until the answer has that status and that in its body.
+#[track_caller]
+fn until_answers(port: u16, path: &str, status: &str, body: &str) {
+    let limit = Instant::now() + LIMIT;
+    loop {
+        let answer = ask(port, path).unwrap_or_default();
+        let expected = format!("HTTP/1.0 {status}");
+        if answer.starts_with(&expected) && answer.contains(body) {
+            return;
+        }
+        assert!(Instant::now() < limit, "{path} at {port} answers: {answer}");
+        sleep(Duration::from_millis(50));
+    }
+}
+
+fn ask(port: u16, path: &str) -> io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 fn a_process_that_is_terminated_alone_drains_and_is_started_again() {

@@ -250,6 +250,17 @@ impl Running {
         })
     }
 
+    /// Waits until a process of that name listens. Its pid and its port.
+    #[track_caller]
+    pub fn listening(&mut self, process: &str) -> (i32, u16) {
+        let begin = format!("http {process} ");
+        self.until(&begin, |heard| {
+            let line = heard.iter().find_map(|line| line.strip_prefix(&begin))?;
+            let (pid, address) = line.split_once(' ')?;
+            Some((pid.parse().ok()?, address.rsplit(':').next()?.parse().ok()?))
+        })
+    }
+
     pub fn signal(&self, signal: Signal) {
         kill(self.child.id() as i32, signal);
     }

@@ -1,6 +1,7 @@
 //! The program that is supervised. It says what happens on stdout, a line in one write each:
 //! `start ORDER PROCESS PID ATTEMPT`, `done ORDER PROCESS PID ATTEMPT`; a process also says
 //! `asked PROCESS PID` when its supervisor asks it to end and `signal PROCESS PID` at a SIGTERM. The
+//! process with `http` says `http PROCESS PID ADDRESS` once it has that. The
 //! supervisor says `state PROCESS STATE PID RESTARTS`, and at its end `report ..` or `error ..`.
 
 use std::collections::BTreeMap;
@@ -139,6 +140,16 @@ async fn work(process: WorkerProcess, settings: Settings) -> Result<(), BoxError
     for more in settings.get("more").into_iter().flat_map(|more| more.split(',')) {
         worker = worker.queue(queue(&format!("{name}-{more}")));
     }
+    if let Some(port) = settings.number("http") {
+        worker = worker.http(([127, 0, 0, 1], port as u16));
+    }
+    let worker = worker.build()?;
+    let handle = worker.handle();
+    let tell_address = async {
+        let address = handle.http_address().await;
+        say(&format!("http {} {} {address}", process.name(), id()));
+        std::future::pending::<()>().await;
+    };
     let mut terminate = tokio::signal::unix::signal(SignalKind::terminate())?;
     let tell_asked = async {
         process.shutdown().await;
@@ -151,7 +162,8 @@ async fn work(process: WorkerProcess, settings: Settings) -> Result<(), BoxError
         }
     };
     tokio::select! {
-        ended = process.run(worker.build()?) => drop(ended?),
+        ended = process.run(worker) => drop(ended?),
+        () = tell_address => unreachable!(),
         () = tell_asked => unreachable!(),
         () = tell_signals => unreachable!(),
     }

@@ -51,7 +51,9 @@
 //! [`WorkerError::Http`](crate::WorkerError::Http). Under a `Supervisor` all processes are told the
 //! same address, so there process 1 listens on the port after it, process 2 on the next, and so on;
 //! the process for suspects has the port itself. A process that is replaced keeps its port until
-//! it has ended, and its successor tries until then.
+//! it has ended, and its successor tries each second until then; so it does, and says so, where
+//! another program has the port. Two workers in one process need ports that are further apart than
+//! there are processes.
 
 mod answers;
 mod prometheus;

@@ -43,10 +43,14 @@ const CONNECTIONS: usize = 64;
 /// How long until an address that is taken is tried again.
 const TAKEN: Duration = Duration::from_secs(1);
 
+/// At every which of these tries it is told.
+const REMIND: u64 = 60;
+
 /// The thread. It ends when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Server {
-    _stop: DropGuard,
+    stop: DropGuard,
+    closed: oneshot::Receiver<()>,
 }
 
 /// An address of its own.
@@ -83,26 +87,44 @@ impl Server {
                 upkeep(&answering.exporter),
             );
         };
+        let (close, closed) = oneshot::channel();
         std::thread::Builder::new().name("job-http".into()).spawn(move || {
             runtime.block_on(stopped.run_until_cancelled(serve.instrument(span)));
+            let _ = close.send(());
             runtime.shutdown_background();
         })?;
-        Ok(Self { _stop: stop.drop_guard() })
+        Ok(Self { stop: stop.drop_guard(), closed })
+    }
+
+    /// Ends it and waits until the address is free. A `render` of the user's may take its time;
+    /// it is not waited for longer than that.
+    pub(crate) async fn close(self, limit: Duration) {
+        let Self { stop, closed } = self;
+        drop(stop);
+        let _ = timeout(limit, closed).await;
     }
 }
 
 async fn listen(listener: Result<StdListener, SocketAddr>) -> Option<TcpListener> {
     let listener = match listener {
         Ok(listener) => listener,
-        Err(address) => loop {
-            match bind(address) {
-                Ok(listener) => break listener,
-                Err(error) => events::http_taken(address, &error),
-            }
-            sleep(TAKEN).await;
-        },
+        Err(address) => wait_for(address).await,
     };
     TcpListener::from_std(listener).ok()
+}
+
+/// Tries until nobody else has the address. A process that is replaced may have it for hours, so
+/// not each try is told.
+async fn wait_for(address: SocketAddr) -> StdListener {
+    for tries in 0_u64.. {
+        match bind(address) {
+            Ok(listener) => return listener,
+            Err(error) if tries % REMIND == 0 => events::http_taken(address, &error),
+            Err(_) => {}
+        }
+        sleep(TAKEN).await;
+    }
+    unreachable!("there are more numbers than tries")
 }
 
 /// What all connections share.

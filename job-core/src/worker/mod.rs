@@ -12,6 +12,7 @@ mod feed;
 mod home;
 mod jobs;
 mod lease;
+mod listening;
 mod perform;
 mod plan;
 mod poll;
@@ -27,8 +28,6 @@ mod slot;
 mod start;
 
 use std::future::{Future, pending};
-#[cfg(feature = "http")]
-use std::io::ErrorKind::AddrInUse;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -52,6 +51,7 @@ pub(crate) use self::home::{Claim, Fate, Handed};
 #[cfg(all(unix, feature = "supervisor"))]
 pub(crate) use self::lease::Held;
 use self::lease::{Leases, keep};
+use self::listening::Listening;
 pub use self::perform::{Perform, PerformError};
 use self::plan::{Plan, QueuePlan};
 pub use self::problems::BuildError;
@@ -71,8 +71,6 @@ pub(crate) use self::shutdown::{Signals, listen};
 use self::slot::Slot;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
 use crate::decide::{Rules, Suspects};
-#[cfg(feature = "http")]
-use crate::http::{Server, Watched, bind};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::telemetry::events;
 use crate::telemetry::figures::sample;
@@ -175,12 +173,21 @@ impl Worker {
     /// # Errors
     /// As [`run`](Self::run).
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Result<Report, WorkerError> {
+        let listening = Listening::start(&self.plan, &self.shutdown)?;
+        let ended = self.work_until(signal, &listening).await;
+        listening.close().await;
+        ended
+    }
+
+    async fn work_until(
+        self,
+        signal: impl Future<Output = ()>,
+        listening: &Listening,
+    ) -> Result<Report, WorkerError> {
         let Self { plan, shutdown } = self;
         let counters = Arc::new(Counters::default());
         let grace = plan.grace;
         let mut signal = std::pin::pin!(signal);
-        #[cfg(feature = "http")]
-        let http = plan.listen(&shutdown)?;
         tokio::select! {
             created = create_queues(&plan) => created?,
             () = shutdown.stop.cancelled() => return Ok(counters.report()),
@@ -198,8 +205,7 @@ impl Worker {
         let settling = aside.as_ref().map_or_else(|| Arc::clone(&backend), Aside::calls);
         let sample_every = plan.watch.sample_every;
         let queues = serve(plan, &shutdown, &counters, &settling);
-        #[cfg(feature = "http")]
-        http.iter().for_each(|http| http.watched.serving(&queues));
+        listening.serving(&queues);
         let leases = queues.iter().map(|queue| Arc::clone(&queue.leases)).collect();
         let mut keeper = JoinSet::new();
         match &aside {
@@ -232,8 +238,7 @@ impl Worker {
             () = shutdown.stop.cancelled() => {}
             () = outlive(&mut slots) => {}
         }
-        #[cfg(feature = "http")]
-        http.iter().for_each(|http| http.watched.stopping());
+        listening.stopping();
         events::worker_stopping(grace);
         if sabotaged(Sabotage::ExitWithoutGivingBack) {
             return Ok(counters.report());
@@ -257,37 +262,6 @@ impl Worker {
         let report = counters.report();
         events::worker_stopped(&report);
         Ok(report)
-    }
-}
-
-/// The server of health, metrics and scaling figures, and what it shows.
-#[cfg(feature = "http")]
-struct Listening {
-    watched: Arc<Watched>,
-    _server: Server,
-}
-
-#[cfg(feature = "http")]
-impl Plan {
-    /// Serves health, metrics and scaling figures, if that was asked for.
-    fn listen(&self, shutdown: &Shutdown) -> Result<Option<Listening>, WorkerError> {
-        let Some(http) = &self.watch.http else { return Ok(None) };
-        let place = self.home.as_ref().map(|home| home.place());
-        let address = http.address_of(place.unwrap_or(0));
-        let failed = |source| WorkerError::Http { address, source };
-        let listener = match bind(address) {
-            Ok(listener) => Ok(listener),
-            // The process that it replaces has it still.
-            Err(error) if place.is_some() && error.kind() == AddrInUse => Err(address),
-            Err(error) => return Err(failed(error)),
-        };
-        let watched = Arc::new(Watched::new(http, self.watch.sample_every));
-        let bound = shutdown.bound.clone();
-        let bound = move |address| {
-            bound.send_replace(Some(address));
-        };
-        let server = Server::start(listener, Arc::clone(&watched), http.render.clone(), bound);
-        Ok(Some(Listening { watched, _server: server.map_err(failed)? }))
     }
 }
 

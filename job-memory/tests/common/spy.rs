@@ -63,6 +63,8 @@ type Rule = Box<dyn FnMut(&Request) -> Fate + Send>;
 pub struct Spy {
     pub inner: MemoryBackend,
     capabilities: Capabilities,
+    /// Whether there is a second way to it, for requests that must not wait for handlers.
+    apart: bool,
     state: Arc<Mutex<State>>,
 }
 
@@ -81,12 +83,18 @@ impl Spy {
     pub fn new(inner: MemoryBackend) -> Self {
         let capabilities = inner.capabilities().clone();
         let state = State { rule: Box::new(|_| Fate::Pass), requests: Vec::new() };
-        Self { inner, capabilities, state: Arc::new(Mutex::new(state)) }
+        Self { inner, capabilities, apart: false, state: Arc::new(Mutex::new(state)) }
     }
 
     /// Says that it can do something else than what is behind it can.
     pub fn claim(mut self, change: impl FnOnce(&mut Capabilities)) -> Self {
         change(&mut self.capabilities);
+        self
+    }
+
+    /// Lets leases be kept on a thread of their own, as where there are connections to separate.
+    pub fn apart(mut self) -> Self {
+        self.apart = true;
         self
     }
 
@@ -182,6 +190,10 @@ impl Backend for Spy {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn independent(&self) -> Option<Arc<dyn Backend>> {
+        self.apart.then(|| Arc::new(self.clone()) as _)
     }
 
     fn now(&self) -> SystemTime {

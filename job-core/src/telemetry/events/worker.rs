@@ -209,7 +209,9 @@ events! { EVENTS, "job_core::worker";
         address: std::net::SocketAddr => display,
     }
     #[cfg_attr(not(feature = "http"), allow(dead_code, reason = "the table has it all the same"))]
-    WARN http_taken "the address for health and metrics is taken; trying again" {
+    WARN http_taken "the address for health and metrics is taken, by the process that this one \
+        replaces or by another program; trying again"
+    {
         address: std::net::SocketAddr => display,
         error: &std::io::Error => display,
     }
