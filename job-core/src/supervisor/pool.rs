@@ -20,7 +20,7 @@ use super::slot::{Life, Next, Past};
 use super::wire::{Down, Mark, SUSPECTS, Up};
 use super::{AFTER_GRACE, DEFAULT_GRACE, Settings};
 use crate::Report;
-use crate::telemetry::events;
+use crate::telemetry::{events, processes};
 use crate::worker::{Recent, Signals};
 
 /// The process for suspects ends when it had nothing to do for so long.
@@ -147,6 +147,7 @@ impl Pool {
         mut self,
         mut signals: Signals,
     ) -> Result<SupervisorReport, SupervisorError> {
+        processes::announce();
         let (stop, skip) = (self.handle.stop.clone(), self.handle.now.clone());
         for place in 0..self.settings.processes {
             self.start(place);
@@ -249,6 +250,7 @@ impl Pool {
         let id = self.last_id;
         let pid = started.pid();
         events::process_started(&place.name, pid);
+        processes::started(&place.name);
         if place.current.is_none() {
             place.current = Some(id);
         } else {
@@ -293,6 +295,7 @@ impl Pool {
                     let member = &self.members[&id];
                     let process = &self.places[member.place].name;
                     events::process_too_large(process, member.pid, resident, limit);
+                    processes::recycled(process, "memory");
                 }
             }
             Event::Exited(exit) => self.exited(id, exit),
@@ -327,6 +330,7 @@ impl Pool {
                     let member = &self.members[&id];
                     let process = &self.places[member.place].name;
                     events::process_has_run_enough(process, member.pid, jobs.started());
+                    processes::recycled(process, "jobs");
                 }
             }
             Up::Serving { grace_millis } => {
@@ -408,8 +412,14 @@ impl Pool {
         let clean = exit.status.as_ref().is_ok_and(|status| status.success());
         let text = words(&exit, ended.flatten().as_deref());
         match exit.killed {
-            Some(Killed::Silent) => self.report.killed_silent += 1,
-            Some(Killed::Late) => self.report.killed_late += 1,
+            Some(Killed::Silent) => {
+                self.report.killed_silent += 1;
+                processes::killed(&place.name, "silent");
+            }
+            Some(Killed::Late) => {
+                self.report.killed_late += 1;
+                processes::killed(&place.name, "late");
+            }
             None => {}
         }
         if clean {
@@ -420,6 +430,7 @@ impl Pool {
         let asked = ending || self.stopping;
         if !asked && !clean {
             self.report.died += 1;
+            processes::died(&place.name);
         }
         place.last_exit = Some(text.clone());
 

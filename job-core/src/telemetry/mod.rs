@@ -45,6 +45,17 @@
 //! are counted when it is decided what becomes of a job; where the backend does not hear of it,
 //! `job_settle_failures_total` counts as well, and the job comes again.
 //!
+//! A supervisor counts its processes (`job_processes_..`) in its own process, by the recorder that is
+//! there. It serves nothing over HTTP: a program that wants these figures installs an exporter before
+//! [`Supervisor::run`], where the variable `SUPERVISED_WORKER` is not set, since `main` runs in all
+//! processes.
+//!
+#![cfg_attr(all(unix, feature = "supervisor"), doc = "[`Supervisor::run`]: crate::Supervisor::run")]
+#![cfg_attr(
+    not(all(unix, feature = "supervisor")),
+    doc = "[`Supervisor::run`]: https://docs.rs/job-core"
+)]
+//!
 //! Where the name of a job is not known to the worker, its label is `unknown`. No label ever holds
 //! an id.
 #![doc = include_str!("tables.md")]
@@ -55,6 +66,8 @@ pub(crate) mod figures;
 pub(crate) mod health;
 pub(crate) mod meters;
 pub mod names;
+#[cfg(all(unix, feature = "supervisor"))]
+pub(crate) mod processes;
 #[cfg(feature = "metrics")]
 pub(crate) mod requests;
 pub(crate) mod runs;

@@ -118,6 +118,14 @@ metrics! {
         "Messages in the poison queue of a queue."
     RUNTIME_STALLS: Counter of Count "job_runtime_stalls_total" []
         "Times that handlers blocked all threads of the runtime for seconds."
+    PROCESSES_STARTED: Counter of Count "job_processes_started_total" ["process"]
+        "Processes that a supervisor started."
+    PROCESSES_DIED: Counter of Count "job_processes_died_total" ["process"]
+        "Processes that ended without being asked to, those killed for their silence included."
+    PROCESSES_RECYCLED: Counter of Count "job_processes_recycled_total" ["process", "reason"]
+        "Processes replaced since they had enough: jobs, memory."
+    PROCESSES_KILLED: Counter of Count "job_processes_killed_total" ["process", "reason"]
+        "Processes killed: silent, or late at their end."
 }
 
 /// Where the buckets of the histograms end, in seconds: from a millisecond to the longest that

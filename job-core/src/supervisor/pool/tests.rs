@@ -1,5 +1,8 @@
 //! A pool whose processes are made up.
 
+#[cfg(feature = "metrics")]
+mod counted;
+
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, UNIX_EPOCH};
