@@ -36,6 +36,10 @@ fn it_shows_lines_traces_metrics_and_figures() {
     let scale = out.lines().find(|line| line.starts_with("{\"jobs\":")).expect(&out);
     let scale: serde_json::Value = serde_json::from_str(scale).unwrap();
     assert_eq!((&scale["poison"], &scale["slots"]), (&0.into(), &32.into()), "{scale}");
+    // What examples/deploy/scale.yaml has KEDA look for.
+    for field in ["backlog", "in_flight"] {
+        assert!(scale[field].is_u64() && scale["queues"][0][field].is_u64(), "{field}: {scale}");
+    }
     for line in [
         "job_enqueued_total{queue=\"orders\",job=\"charge_order\"} 1",
         "job_enqueued_total{queue=\"mail\",job=\"send_receipt\"} 1",

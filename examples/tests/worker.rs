@@ -120,6 +120,33 @@ fn kubernetes_runs_it() {
     }
 }
 
+/// What KEDA asks is what `/scale` answers: see the test of `telemetry`.
+#[test]
+fn kubernetes_scales_it_by_what_it_says() {
+    let (documents, pods) = (load("scale.yaml"), load("kubernetes.yaml"));
+    let ([service, scaled], deployment) = (&documents[..], &pods[1]) else { panic!("two") };
+    let name = "app.kubernetes.io/name";
+    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+    assert_eq!(text(&service["spec"]["selector"][name]), text(&labels[name]));
+    let target = &scaled["spec"]["scaleTargetRef"]["name"];
+    assert_eq!(text(target), text(&deployment["metadata"]["name"]));
+
+    let port = service["spec"]["ports"][0]["port"].as_integer().unwrap();
+    let host = format!("{}.default.svc.cluster.local", text(&service["metadata"]["name"]));
+    let triggers = scaled["spec"]["triggers"].as_sequence().unwrap();
+    for trigger in triggers {
+        let metadata = &trigger["metadata"];
+        assert_eq!(text(&metadata["url"]), format!("http://{host}:{port}/scale"));
+        assert_eq!(text(&trigger["name"]), text(&metadata["valueLocation"]));
+        for (_, value) in metadata.as_mapping().unwrap() {
+            text(value);
+        }
+    }
+    let names: Vec<_> = triggers.iter().map(|trigger| text(&trigger["name"])).collect();
+    let formula = text(&scaled["spec"]["advanced"]["scalingModifiers"]["formula"]);
+    assert_eq!(names.join(" + "), formula);
+}
+
 #[test]
 fn the_roles_are_for_its_queue_and_service_account() {
     assert!(ROLES.contains(&format!("\nqueue={}\n", queue())));

@@ -41,7 +41,10 @@ function typeErrors(apiVersion, kind, json) {
   return found.map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n       "));
 }
 
-for (const document of parseAllDocuments(read("kubernetes.yaml"))) {
+const manifests = ["kubernetes.yaml", "scale.yaml"].flatMap((name) =>
+  parseAllDocuments(read(name)).map((document) => ({ name, document })),
+);
+for (const { name, document } of manifests) {
   const object = document.toJS();
   const { apiVersion, kind, ...rest } = object;
   const problems = document.errors.map(String);
@@ -52,7 +55,7 @@ for (const document of parseAllDocuments(read("kubernetes.yaml"))) {
   } catch (error) {
     problems.push(String(error));
   }
-  say(`kubernetes.yaml: ${kind}`, problems);
+  say(`${name}: ${kind}`, problems);
 }
 
 // Written for an older draft, it names its parts by what is a keyword no more.

@@ -28,7 +28,7 @@
 //!
 //! | field | what it is |
 //! |---|---|
-//! | `jobs` | `backlog` + `in_flight`: what to divide by the number of jobs that one worker should have |
+//! | `jobs` | `backlog` + `in_flight`: the work of this worker and what nobody has yet |
 //! | `backlog` | messages that are due, whoever takes them |
 //! | `in_flight` | messages that this worker holds; those of other workers nobody can tell from those that are hidden until later |
 //! | `slots` | how many jobs this worker runs at once |
@@ -40,10 +40,11 @@
 //! | `estimates` | which of them are estimates here; backends without exact figures count a peek of the first messages, or all but those that this worker holds |
 //! | `queues` | the same for each queue |
 //!
-//! KEDA's `metrics-api` scaler reads it with `valueLocation: "jobs"`, or for one queue
-//! `queues.#(queue=="mail").jobs`; `examples/deploy` has the whole. It answers 503 as long as there
-//! are no figures, or none younger than three times [`sample_every`](crate::WorkerBuilder::sample_every):
-//! a scaler should not act on those.
+//! KEDA's `metrics-api` scaler reads it with `valueLocation: "backlog"`, or for one queue
+//! `queues.#(queue=="mail").backlog`; `examples/deploy/scale.yaml` has the whole, for several pods.
+//! It answers 503 as long as there are no figures, or
+//! none younger than three times [`sample_every`](crate::WorkerBuilder::sample_every): a scaler
+//! should not act on those.
 //!
 //! # Several workers
 //!
