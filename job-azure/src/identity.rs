@@ -13,7 +13,8 @@ use azure_identity::{
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
-use tracing::{debug, warn};
+
+use crate::log;
 
 /// How long a managed identity may take to answer for the first time. Off Azure nobody answers.
 const PROBE: Duration = Duration::from_secs(5);
@@ -49,19 +50,17 @@ impl DefaultCredential {
             let source = match source {
                 Ok(source) => source,
                 Err(error) => {
-                    debug!(source = name, %error, "no identity here");
+                    log::identity_not_here(name, &error);
                     continue;
                 }
             };
             match timeout(PROBE, source.get_token(scopes, None)).await {
                 Ok(Ok(token)) => {
-                    debug!(source = name, "found an identity");
+                    log::identity_found(name);
                     return Ok((source, token));
                 }
-                Ok(Err(error)) => warn!(source = name, %error, "no token from this identity"),
-                Err(_) => {
-                    warn!(source = name, limit = ?PROBE, "no token from this identity in time")
-                }
+                Ok(Err(error)) => log::identity_refused(name, &error),
+                Err(_) => log::identity_late(name, PROBE),
             }
         }
         Err(nothing_found())

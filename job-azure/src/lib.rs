@@ -16,7 +16,10 @@
 //!
 //! The SDK underneath logs each request that fails under the target `typespec_client_core` at
 //! `info`, retried or not, and each one at `debug`. It knows no secrets, but it talks:
-//! `RUST_LOG=info,typespec_client_core=warn` leaves it to this crate to say what matters.
+//! `RUST_LOG=info,typespec_client_core=warn` leaves it to this crate to say what matters. Its own
+//! log lines, under the target `job_azure`, beside those of [`job_core::telemetry`]:
+//!
+#![doc = include_str!("log.md")]
 
 mod account;
 mod backend;
@@ -26,6 +29,7 @@ mod endpoint;
 mod error;
 #[cfg(feature = "identity")]
 mod identity;
+mod log;
 mod retry;
 mod sas;
 mod settings;

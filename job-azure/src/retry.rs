@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use job_core::backend::{BackendError, ErrorKind};
 use tokio::time::{Instant, sleep, timeout};
-use tracing::debug;
+
+use crate::log;
 
 /// The first pause, before jitter. Each one is twice as long, up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -59,7 +60,7 @@ where
         let left = deadline.saturating_duration_since(Instant::now());
         match pause(&error, repeat, tries, left, fastrand::f64()) {
             Some(pause) => {
-                debug!(%error, ?pause, "a request failed; trying again");
+                log::request_retried(&error, pause);
                 sleep(pause).await;
             }
             None => return Err(error.with_outcome_unknown(unknown)),
