@@ -187,10 +187,11 @@ async fn everything_that_is_told_is_in_the_table() {
         put_job(&spy, &job(order)).await;
     }
     put_job(&spy, &with(job("x"), "name", json!("unknown"))).await;
-    put_job(&spy, &with(job("x"), "args", json!({ "order": 7 }))).await;
+    put_job(&spy, &with(job("x"), "args", json!({ "order": 5_318_008 }))).await;
+    put_job(&spy, &job("kept to itself")).await;
     put_job(&spy, &with(job("x"), "delay_left_ms", json!(1000))).await;
     put_job(&spy, &with(job("x"), "options", json!({ "expires_in_ms": 0 }))).await;
-    put(&spy, WORK, "no job").await;
+    put(&spy, WORK, "no job, but kept to itself").await;
     let mut received = 0;
     spy.rule(move |request| match request.op {
         Op::Receive => {
@@ -216,6 +217,10 @@ async fn everything_that_is_told_is_in_the_table() {
     worker.handle.shutdown_now();
     worker.report().await;
     recorded.check();
+    let all = format!("{recorded:?}");
+    for args in ["kept to itself", "5318008"] {
+        assert!(all.contains("job_done") && !all.contains(args), "{args} is in {all}");
+    }
 
     let told: std::collections::BTreeSet<_> =
         recorded.events().into_iter().map(|told| told.name).collect();

@@ -422,12 +422,17 @@ fn processes_are_replaced_one_after_the_other() {
 }
 
 fn each_process_has_a_port_which_its_successor_gets() {
-    let bench = Bench::new("ports");
+    let (bench, front) = (Bench::new("ports"), Front::new());
     // Another program has the port of process 2.
     let (base, other) = free_ports();
     let port = |process: &str| base + process.parse::<u16>().unwrap();
-    let settings = [("processes", "2"), ("concurrency", "1"), ("max_jobs", "1")];
-    let mut running = bench.start(&[&settings[..], &[("http", &base.to_string())]].concat());
+    let mut running = bench.start(&[
+        ("processes", "2"),
+        ("concurrency", "1"),
+        ("max_jobs", "1"),
+        ("http", &base.to_string()),
+        ("connection", &front.connection_string()),
+    ]);
     for n in ["1", "2"] {
         running.state(n, "Running", 0);
     }
@@ -440,6 +445,21 @@ fn each_process_has_a_port_which_its_successor_gets() {
     for n in ["1", "2"] {
         until_answers(port(n), "/readyz", "200 ", "ok");
         until_answers(port(n), "/metrics", "200 ", "job_slots{queue=\"");
+    }
+
+    // While the service is away, each says so, and no secret.
+    front.set(Wire::Cut);
+    for n in ["1", "2"] {
+        let why = format!("{}: receiving has failed ", bench.queue);
+        let answer = until_answers(port(n), "/readyz", "503 ", &why);
+        let connection = front.connection_string();
+        let key = connection.split_once("AccountKey=").unwrap().1.split(';').next().unwrap();
+        assert!(!answer.contains(key) && !answer.contains("Signature"), "{answer}");
+        until_answers(port(n), "/livez", "200 ", "ok");
+    }
+    front.set(Wire::Whole);
+    for n in ["1", "2"] {
+        until_answers(port(n), "/readyz", "200 ", "ok");
     }
 
     // It is replaced, and has its port until it has ended.
@@ -476,13 +496,13 @@ fn free_ports() -> (u16, TcpListener) {
 
 /// Asks until the answer has that status and that in its body.
 #[track_caller]
-fn until_answers(port: u16, path: &str, status: &str, body: &str) {
+fn until_answers(port: u16, path: &str, status: &str, body: &str) -> String {
     let limit = Instant::now() + LIMIT;
     loop {
         let answer = ask(port, path).unwrap_or_default();
         let expected = format!("HTTP/1.0 {status}");
         if answer.starts_with(&expected) && answer.contains(body) {
-            return;
+            return answer;
         }
         assert!(Instant::now() < limit, "{path} at {port} answers: {answer}");
         sleep(Duration::from_millis(50));

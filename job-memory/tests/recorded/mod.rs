@@ -35,7 +35,7 @@ impl Told {
     }
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Recorded {
     events: Arc<Mutex<Vec<Told>>>,
     spans: Arc<Mutex<Vec<(u64, Told)>>>,
