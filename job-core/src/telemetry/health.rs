@@ -67,7 +67,7 @@ impl QueueHealth {
         if let Some((since, times, problem)) = &state.failing {
             let seconds = since.elapsed().as_secs();
             return Some(format!(
-                "receiving has failed {times} times in {seconds} s, last: {problem}"
+                "receiving has failed for {seconds} s ({times} in a row), last: {problem}"
             ));
         }
         if state.denied_at.is_some_and(|at| at.elapsed() < DENIED) {
