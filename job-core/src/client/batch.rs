@@ -10,11 +10,12 @@ use std::time::{Duration, SystemTime};
 use tracing::Instrument;
 
 use super::Client;
-use super::call::{Args, Call, Plan, args_of};
+use super::call::{Args, ArgsText, Call, Plan};
 use super::concurrent::{IN_FLIGHT, ordered};
 use super::error::{Cause, EnqueueError, EnqueueErrorKind};
 use super::lazy::Lazy;
 use crate::backend::ErrorKind;
+use crate::envelope::Pages;
 use crate::telemetry::spans;
 use crate::{Job, JobId};
 
@@ -42,6 +43,7 @@ pub struct EnqueueAll {
 struct Draft {
     client: Client,
     call: Call,
+    text: ArgsText,
     items: Vec<Item>,
 }
 
@@ -49,8 +51,10 @@ type Item = (JobId, Args);
 
 impl EnqueueAll {
     pub(super) fn new<J: Job>(client: Client, jobs: impl IntoIterator<Item = J>) -> Self {
-        let items = jobs.into_iter().map(|job| (JobId::new(), args_of(&job))).collect();
-        Self { job: J::NAME, lazy: Lazy::new(Draft { client, call: Call::of::<J>(), items }) }
+        let mut text = ArgsText::default();
+        let items = jobs.into_iter().map(|job| (JobId::new(), text.write(&job))).collect();
+        let draft = Draft { client, call: Call::of::<J>(), text, items };
+        Self { job: J::NAME, lazy: Lazy::new(draft) }
     }
 
     /// The ids that the jobs have, in their order. Empty once it has been polled.
@@ -175,12 +179,13 @@ struct Shared {
     client: Client,
     call: Call,
     plan: Plan,
+    text: ArgsText,
     /// How many requests in a row have failed as a whole.
     failures: AtomicUsize,
 }
 
 async fn send_all(draft: Draft) -> Result<Vec<JobId>, EnqueueAllError> {
-    let Draft { client, call, items } = draft;
+    let Draft { client, call, text, items } = draft;
     let queue = || call.queue_of(&client).ok();
     let span = spans::enqueue(call.job, None, items.len(), &**client.backend(), queue);
     let results: Vec<_> = match span.span().in_scope(|| call.plan(&client)) {
@@ -194,7 +199,7 @@ async fn send_all(draft: Draft) -> Result<Vec<JobId>, EnqueueAllError> {
             let capabilities = client.backend().capabilities();
             let chunk = capabilities.max_send.max(1);
             let limit = if capabilities.remote { IN_FLIGHT } else { 1 };
-            let shared = Shared { client, call, plan, failures: AtomicUsize::new(0) };
+            let shared = Shared { client, call, plan, text, failures: AtomicUsize::new(0) };
             let requests = chunks(items, chunk).map(|items| shared.send(items));
             let requests = ordered(requests, limit).instrument(span.span().clone());
             let results: Vec<_> = requests.await.into_iter().flatten().collect();
@@ -225,8 +230,11 @@ impl Shared {
         let mut messages = Vec::with_capacity(items.len());
         let mut results = Vec::with_capacity(items.len());
         let mut sent = Vec::with_capacity(items.len());
+        let mut pages = Pages::new(items.len());
         for (index, (id, args)) in items.into_iter().enumerate() {
-            results.push(match self.call.message(&self.plan, id, args) {
+            let args = self.text.of(args).map_err(Cause::from);
+            let message = args.and_then(|args| self.call.message(&self.plan, id, args, &mut pages));
+            results.push(match message {
                 Ok(_) if hopeless => Err(self.error(id, Cause::NotTried)),
                 Ok(message) => {
                     messages.push(message);

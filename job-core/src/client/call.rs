@@ -1,35 +1,55 @@
 //! What one call says about the jobs that it enqueues, and the message that comes of it.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use serde_json::value::RawValue;
 
 use super::Client;
 use super::error::{Cause, Invalid};
 use crate::backend::{Capabilities, Outgoing};
-use crate::envelope::{Envelope, Overrides, ROOM, Trace};
+use crate::envelope::{NewJob, Overrides, Pages, ROOM, Trace};
 use crate::{Job, JobId, JobOptions, QueueName};
 
 /// How deep serde_json reads by default.
 const DEEPEST: usize = 127;
 
-/// Args as JSON. What serde says about a failure is dropped: it may repeat values.
-pub(super) type Args = Result<Box<RawValue>, Invalid>;
+/// The args of the jobs of one call as JSON, one after the other.
+#[derive(Default)]
+pub(super) struct ArgsText(Vec<u8>);
 
-pub(super) fn args_of<J: Job>(job: &J) -> Args {
-    let args = serde_json::value::to_raw_value(job).map_err(|_| Invalid::Args)?;
-    if is_deeper_than(DEEPEST, args.get()) { Err(Invalid::TooDeep) } else { Ok(args) }
+/// Where the args of one job are.
+pub(super) type Args = Result<Range<usize>, Invalid>;
+
+impl ArgsText {
+    /// Writes those of one more job. What serde says about a failure is dropped: it may repeat
+    /// values.
+    pub(super) fn write<J: Job>(&mut self, job: &J) -> Args {
+        let start = self.0.len();
+        if serde_json::to_writer(&mut self.0, job).is_err() {
+            self.0.truncate(start);
+            return Err(Invalid::Args);
+        }
+        if is_deeper_than(DEEPEST, &self.0[start..]) {
+            self.0.truncate(start);
+            return Err(Invalid::TooDeep);
+        }
+        Ok(start..self.0.len())
+    }
+
+    pub(super) fn of(&self, args: Args) -> Result<&[u8], Invalid> {
+        args.map(|place| &self.0[place])
+    }
 }
 
-fn is_deeper_than(most: usize, json: &str) -> bool {
+fn is_deeper_than(most: usize, json: &[u8]) -> bool {
     // Each level opens and closes, so nearly all args are done here.
     if json.len() <= 2 * most {
         return false;
     }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in json.bytes() {
+    for &byte in json {
         match byte {
             _ if escaped => escaped = false,
             b'\\' if in_string => escaped = true,
@@ -178,21 +198,32 @@ impl Call {
     }
 
     /// The message of one job.
-    pub(super) fn message(&self, plan: &Plan, id: JobId, args: Args) -> Result<Outgoing, Cause> {
+    pub(super) fn message(
+        &self,
+        plan: &Plan,
+        id: JobId,
+        args: &[u8],
+        pages: &mut Pages,
+    ) -> Result<Outgoing, Cause> {
         let body = if self.raw {
-            Bytes::from(Box::<str>::from(args?).into_string())
+            Bytes::copy_from_slice(args)
         } else {
-            let mut envelope = Envelope::new(id, self.job, args?, plan.now);
-            envelope.args_version = self.version;
-            envelope.options = self.overrides;
-            envelope.due_at = plan.due_at;
-            envelope.delay_left = plan.delay_left;
-            envelope.meta = self.meta.clone();
-            envelope.trace = plan.trace.clone();
-            let body = envelope.encode().map_err(|_| Invalid::Args)?;
-            if body.len() > plan.limit && envelope.trace.take().is_some() {
+            let mut new = NewJob {
+                id,
+                name: self.job,
+                args,
+                args_version: self.version,
+                enqueued_at: plan.now,
+                options: self.overrides,
+                due_at: plan.due_at,
+                delay_left: plan.delay_left,
+                trace: plan.trace.as_ref(),
+                meta: &self.meta,
+            };
+            let body = new.encode(pages).map_err(|_| Invalid::Args)?;
+            if body.len() > plan.limit && new.trace.take().is_some() {
                 // What is only there to be looked at must not keep a job out.
-                envelope.encode().map_err(|_| Invalid::Args)?
+                new.encode(pages).map_err(|_| Invalid::Args)?
             } else {
                 body
             }
@@ -247,11 +278,11 @@ mod tests {
     #[test]
     fn depth_is_that_of_brackets_outside_strings() {
         let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
-        assert!(!is_deeper_than(DEEPEST, &nested(127)));
-        assert!(is_deeper_than(DEEPEST, &nested(128)));
+        assert!(!is_deeper_than(DEEPEST, nested(127).as_bytes()));
+        assert!(is_deeper_than(DEEPEST, nested(128).as_bytes()));
         let text = serde_json::to_string(&format!("\\\"{}", "[{".repeat(500))).unwrap();
-        assert!(!is_deeper_than(DEEPEST, &text));
-        assert!(!is_deeper_than(DEEPEST, &format!("[{}]", ["[]"; 500].join(","))));
+        assert!(!is_deeper_than(DEEPEST, text.as_bytes()));
+        assert!(!is_deeper_than(DEEPEST, format!("[{}]", ["[]"; 500].join(",")).as_bytes()));
     }
 
     #[test]

@@ -9,10 +9,11 @@ use bytes::Bytes;
 use tracing::Instrument;
 
 use super::Client;
-use super::call::{Args, Call, Plan, args_of};
+use super::call::{Args, ArgsText, Call, Plan};
 use super::error::{Cause, EnqueueError};
 use super::lazy::Lazy;
 use crate::backend::Outgoing;
+use crate::envelope::Pages;
 use crate::telemetry::spans;
 use crate::{Job, JobId, QueueName};
 
@@ -59,12 +60,15 @@ pub struct Enqueue {
 struct Draft {
     client: Client,
     call: Call,
+    text: ArgsText,
     args: Args,
 }
 
 impl Enqueue {
     pub(super) fn new<J: Job>(client: Client, job: J) -> Self {
-        let draft = Draft { client, call: Call::of::<J>(), args: args_of(&job) };
+        let mut text = ArgsText::default();
+        let args = text.write(&job);
+        let draft = Draft { client, call: Call::of::<J>(), text, args };
         Self { id: JobId::new(), job: J::NAME, lazy: Lazy::new(draft) }
     }
 
@@ -180,12 +184,13 @@ impl fmt::Debug for Enqueue {
 
 /// The message that the call comes to, and where it goes.
 fn message(id: JobId, draft: Draft) -> Result<(Client, Plan, Outgoing), EnqueueError> {
-    let Draft { client, call, args } = draft;
+    let Draft { client, call, text, args } = draft;
     let job = call.job;
     let plan = call
         .plan(&client)
         .map_err(|invalid| EnqueueError::new(id, job, call.queue_of(&client).ok(), invalid))?;
-    match call.message(&plan, id, args) {
+    let args = text.of(args).map_err(Cause::from);
+    match args.and_then(|args| call.message(&plan, id, args, &mut Pages::new(1))) {
         Ok(message) => Ok((client, plan, message)),
         Err(cause) => Err(EnqueueError::new(id, job, Some(plan.queue), cause)),
     }

@@ -27,6 +27,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 pub(crate) use self::decode::DecodeError;
+pub(crate) use self::encode::{NewJob, Pages};
 pub(crate) use self::foreign::{Event, Plain};
 pub(crate) use self::history::{AttemptError, History, Mark, Poison, PoisonState};
 use crate::decide::Message;
@@ -123,6 +124,7 @@ impl Original {
 
 impl Envelope<'static> {
     /// A new job.
+    #[cfg(test)]
     pub(crate) fn new(
         id: JobId,
         name: &'static str,
