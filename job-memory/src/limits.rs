@@ -60,6 +60,9 @@ impl Limits {
     }
 
     fn round_up(&self, span: Duration) -> Duration {
+        if span.is_zero() {
+            return span;
+        }
         let grain = self.capabilities.granularity.as_nanos().max(1);
         let rounded = span.as_nanos().div_ceil(grain).saturating_mul(grain);
         u64::try_from(rounded).map_or(Duration::MAX, Duration::from_nanos)

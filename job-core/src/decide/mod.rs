@@ -7,6 +7,7 @@
 //! Invariant: every [`Settlement`] but [`Settlement::Delete`] keeps the job, with its id and args.
 
 mod admit;
+mod fresh;
 pub(crate) mod raw;
 mod settle;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 
 pub(crate) use self::admit::{Admission, Known, Refusal, admit};
+pub(crate) use self::fresh::admit_fresh;
 use self::settle::put_back_as_is;
 pub(crate) use self::settle::{decide, give_back_unstarted, put_back};
 use crate::backend::{Capabilities, Delivery, MessageId, Receipt};

@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::foreign::{Event, EventError};
-use super::{Envelope, FORMAT, History, Overrides, millis, short_cut};
+use super::{Envelope, FORMAT, Fresh, History, Overrides, millis};
 use crate::decide::Message;
 
 /// Nothing longer than this is even looked at: no backend carries longer messages.
@@ -49,8 +49,8 @@ impl<'a> Envelope<'a> {
         if body.len() > LONGEST {
             return Err(DecodeError::TooLong);
         }
-        match short_cut::read(body) {
-            Some(envelope) => Ok(envelope),
+        match Fresh::read(body) {
+            Some(fresh) => Ok(fresh.into_envelope()),
             None => read_any(body),
         }
     }

@@ -30,6 +30,7 @@ pub(crate) use self::decode::DecodeError;
 pub(crate) use self::encode::{NewJob, Pages};
 pub(crate) use self::foreign::{Event, Plain};
 pub(crate) use self::history::{AttemptError, History, Mark, Poison, PoisonState};
+pub(crate) use self::short_cut::Fresh;
 use crate::decide::Message;
 use crate::{JobId, QueueName};
 

@@ -40,7 +40,7 @@ pub(crate) fn worker_stack(layers: &Layers) -> JobService {
         // What most workers have, without a box in between.
         return built_in(Dispatch);
     }
-    built_in(layers.around(JobService::new(Dispatch)))
+    built_in(layers.around(JobService::innermost()))
 }
 
 fn built_in<S>(inner: S) -> JobService
@@ -55,7 +55,7 @@ where
 
 /// The stack of a queue or a job, if it has any layers.
 pub(crate) fn inner_stack(layers: &Layers) -> Option<JobService> {
-    (!layers.is_empty()).then(|| layers.around(JobService::new(Dispatch)))
+    (!layers.is_empty()).then(|| layers.around(JobService::innermost()))
 }
 
 /// The stacks of a worker and a queue, both ready for one call.
@@ -67,12 +67,20 @@ pub(crate) struct Ready {
 
 /// Waits until a service is ready. One that fails, or panics, is of no more use.
 pub(crate) async fn ready(mut service: JobService) -> Result<JobService, BoxError> {
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| service.poll_ready(cx))) {
+    poll_fn(|cx| poll_ready(&mut service, cx)).await?;
+    Ok(service)
+}
+
+/// The service, if it is ready now.
+pub(crate) fn ready_now(mut service: JobService, cx: &mut Context<'_>) -> Option<JobService> {
+    matches!(poll_ready(&mut service, cx), Poll::Ready(Ok(()))).then_some(service)
+}
+
+fn poll_ready(service: &mut JobService, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+    match catch_unwind(AssertUnwindSafe(|| service.poll_ready(cx))) {
         Ok(poll) => poll,
         Err(payload) => Poll::Ready(Err(Panicked::from(payload).into())),
-    })
-    .await?;
-    Ok(service)
+    }
 }
 
 /// The innermost service of each stack: goes on to the next, and in the end to the handler.

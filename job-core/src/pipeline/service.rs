@@ -11,7 +11,7 @@ use tower::util::{BoxCloneSyncService, MapErr};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::Call;
+use super::{Call, Dispatch};
 use crate::{BoxError, Outcome};
 
 /// What a layer wraps: everything further in, down to the handler, without its type.
@@ -19,7 +19,14 @@ use crate::{BoxError, Outcome};
 /// It is a `tower::Service` of [`Call`] with the response [`Outcome`] and the error [`BoxError`].
 /// Cloning it clones the layers inside, which share what their clones share.
 #[derive(Clone)]
-pub struct JobService(BoxCloneSyncService<Call, Outcome, BoxError>);
+pub struct JobService(Kind);
+
+#[derive(Clone)]
+enum Kind {
+    /// Where the layers end. Its futures are boxed already.
+    Innermost(Dispatch),
+    Layered(BoxCloneSyncService<Call, Outcome, BoxError>),
+}
 
 /// The future of a [`JobService`].
 pub type JobFuture = Pin<Box<dyn Future<Output = Result<Outcome, BoxError>> + Send>>;
@@ -32,7 +39,11 @@ impl JobService {
         S::Future: Send + 'static,
     {
         let into: fn(S::Error) -> BoxError = Into::into;
-        Self(BoxCloneSyncService::new(MapErr::new(service, into)))
+        Self(Kind::Layered(BoxCloneSyncService::new(MapErr::new(service, into))))
+    }
+
+    pub(super) fn innermost() -> Self {
+        Self(Kind::Innermost(Dispatch))
     }
 }
 
@@ -42,11 +53,17 @@ impl Service<Call> for JobService {
     type Future = JobFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.0.poll_ready(cx)
+        match &mut self.0 {
+            Kind::Innermost(service) => service.poll_ready(cx),
+            Kind::Layered(service) => service.poll_ready(cx),
+        }
     }
 
     fn call(&mut self, call: Call) -> JobFuture {
-        self.0.call(call)
+        match &mut self.0 {
+            Kind::Innermost(service) => service.call(call),
+            Kind::Layered(service) => service.call(call),
+        }
     }
 }
 

@@ -8,6 +8,9 @@
 //! has sent its receive, the next slot may lead, if there is a backlog and the queue's concurrency
 //! is more than one receive can bring. Each receive in flight has promised its messages to slots
 //! that are idle; nobody else counts on those.
+//!
+//! Who leaves something to do behind wakes only the next few slots, and each of those does the same:
+//! jobs that wait for nothing are done by the slots that are awake before more are needed.
 
 use std::collections::VecDeque;
 use std::pin::pin;
@@ -21,7 +24,11 @@ use tokio_util::sync::CancellationToken;
 use super::lease::Lease;
 use super::rate::Ticket;
 use crate::decide::Message;
-use crate::pipeline::Ready;
+use crate::pipeline::JobService;
+
+/// How many slots are woken at a time. With one, a handler that blocks its thread could keep the
+/// one woken last, and all that it would wake, in a place that no other thread takes tasks from.
+const WAKES: usize = 2;
 
 /// A message that was received for a slot.
 #[derive(Debug)]
@@ -34,10 +41,13 @@ pub(crate) struct Item {
 }
 
 /// What was reserved before a message was received, so that it can start at once.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Reservation {
-    /// Clones of the stacks that are ready for one call.
-    pub(crate) ready: Ready,
+    /// A clone of the worker's stack that is ready for one call, where there are layers that could
+    /// hold it up.
+    pub(crate) worker: Option<JobService>,
+    /// The same of the queue's stack.
+    pub(crate) queue: Option<JobService>,
     /// The worker-wide permit, where there is a worker-wide limit.
     pub(crate) permit: Option<OwnedSemaphorePermit>,
     /// The right to start, where there is a rate limit.
@@ -106,6 +116,15 @@ impl Feed {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds this lock")
     }
+
+    /// Wakes the next slots, if there is something to do for others.
+    fn pass_on(&self, state: MutexGuard<'_, State>) {
+        let wakes = state.open_turns().min(WAKES);
+        drop(state);
+        for _ in 0..wakes {
+            self.changed.notify_one();
+        }
+    }
 }
 
 impl State {
@@ -114,11 +133,20 @@ impl State {
         if let Some(item) = self.items.pop_front() {
             return Some(Turn::Run(item));
         }
-        if self.led || self.in_flight >= self.most_in_flight {
+        if !self.may_lead() {
             return None;
         }
         self.led = true;
         Some(Turn::Lead(Lead { feed, launched: false }))
+    }
+
+    fn may_lead(&self) -> bool {
+        !self.led && self.in_flight < self.most_in_flight
+    }
+
+    /// How many idle slots have something to do.
+    fn open_turns(&self) -> usize {
+        self.items.len() + usize::from(self.may_lead() && self.free() > 0)
     }
 
     /// Idle slots that nothing is on the way for.
@@ -169,6 +197,7 @@ impl<'a> Idle<'a> {
         let turn = state.turn(self.feed)?;
         state.idle -= 1;
         self.counted = false;
+        self.feed.pass_on(state);
         Some(turn)
     }
 }
@@ -214,10 +243,7 @@ impl<'a> Lead<'a> {
         state.led = false;
         state.in_flight += 1;
         state.promised += promised;
-        if state.in_flight < state.most_in_flight && state.free() > 0 {
-            self.feed.changed.notify_one();
-        }
-        drop(state);
+        self.feed.pass_on(state);
         Flight { feed: self.feed, promised }
     }
 }
@@ -239,21 +265,15 @@ pub(crate) struct Flight<'a> {
 }
 
 impl<'a> Flight<'a> {
-    /// Hands out what was received; the leader comes back for its share. From now on so many
-    /// receives may be on their way at a time.
-    pub(crate) fn deliver(self, items: Vec<Item>, most_in_flight: usize) {
-        let feed = self.feed;
-        let others = items.len().saturating_sub(1);
-        {
-            let mut state = feed.state();
-            state.most_in_flight = most_in_flight;
-            state.items.extend(items);
-        }
-        // A word to the next leader, and one to each who has something to run.
-        drop(self);
-        for _ in 0..others {
-            feed.changed.notify_one();
-        }
+    /// Hands out what was received, and gives the leader its share. From now on so many receives
+    /// may be on their way at a time.
+    pub(crate) fn deliver(self, items: Vec<Item>, most_in_flight: usize) -> Option<Item> {
+        let mut items = items.into_iter();
+        let own = items.next();
+        let mut state = self.feed.state();
+        state.most_in_flight = most_in_flight;
+        state.items.extend(items);
+        own
     }
 
     /// Nothing was received. Gives the lead back, to wait and to try again, unless another slot
@@ -275,8 +295,7 @@ impl Drop for Flight<'_> {
         let mut state = self.feed.state();
         state.in_flight -= 1;
         state.promised -= self.promised;
-        drop(state);
-        self.feed.changed.notify_one();
+        self.feed.pass_on(state);
     }
 }
 
@@ -287,22 +306,21 @@ mod tests {
     use tokio::task::{JoinSet, yield_now};
 
     use super::*;
+    use crate::QueueName;
     use crate::backend::{Delivery, Receipt};
     use crate::worker::lease::Leases;
-    use crate::{QueueName, pipeline};
 
     fn item(n: u64) -> Item {
         let receipt = Receipt::new(QueueName::new("mail").unwrap(), n, n);
         let now = Instant::now();
         let leases = Arc::new(Leases::new(std::time::Duration::from_secs(60)));
-        let lease = leases.enter([receipt.clone()], now).remove(0);
-        let ready = Ready { worker: pipeline::worker_stack(&Default::default()), queue: None };
+        let lease = leases.enter(receipt.clone(), now);
         Item {
             message: Message::split(Delivery::new(receipt, SystemTime::UNIX_EPOCH, "".into())).0,
             lease,
             server_now: SystemTime::UNIX_EPOCH,
             received_at: now,
-            reservation: Reservation { ready, permit: None, ticket: None },
+            reservation: Reservation::default(),
         }
     }
 
@@ -313,7 +331,7 @@ mod tests {
         let Some(Turn::Lead(lead)) = leader.turn() else { panic!("nobody leads") };
         assert_eq!(lead.wanted(), 2);
         assert!(other.turn().is_none());
-        lead.launch(2).deliver(vec![item(1)], 1);
+        assert!(lead.launch(2).deliver(vec![item(1), item(2)], 1).is_some());
         assert!(matches!(other.turn(), Some(Turn::Run(_))));
         assert_eq!(feed.state().idle, 0);
         drop((leader, other));
@@ -344,9 +362,8 @@ mod tests {
             let slots = slots(&feed, &stop, 4);
             yield_now().await;
             assert_eq!(lead.wanted(), 5);
-            lead.launch(5).deliver((0..items + 1).map(item).collect(), 1);
-            // The leader's own share.
-            assert!(feed.next().is_some());
+            let own = lead.launch(5).deliver((0..items + 1).map(item).collect(), 1);
+            assert!(own.is_some());
             // Each leads when there is nothing to run, one after the other.
             let mut turns = slots.join_all().await;
             turns.sort_unstable();

@@ -1,6 +1,6 @@
 //! What a worker knows of its jobs.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::QueueName;
@@ -12,7 +12,8 @@ use crate::telemetry::meters::JobMeters;
 /// The jobs that one queue of a worker runs, by all their names.
 #[derive(Debug, Default)]
 pub(crate) struct JobTable {
-    jobs: HashMap<&'static str, JobEntry>,
+    /// Sorted by name: most workers have a few jobs, and every message asks for one.
+    jobs: Vec<(&'static str, JobEntry)>,
 }
 
 /// One job, its options merged with those of queue and worker.
@@ -29,30 +30,29 @@ pub(crate) struct JobEntry {
 
 impl JobTable {
     pub(crate) fn new(entries: impl IntoIterator<Item = JobEntry>) -> Self {
-        let mut jobs = HashMap::new();
+        let mut jobs = BTreeMap::new();
         for entry in entries {
             for alias in entry.registration.aliases {
                 jobs.insert(*alias, entry.clone());
             }
             jobs.insert(entry.registration.name, entry);
         }
-        Self { jobs }
+        Self { jobs: jobs.into_iter().collect() }
     }
 
     /// All names that it knows, in order.
     pub(crate) fn names(&self) -> Vec<&'static str> {
-        let mut names: Vec<_> = self.jobs.keys().copied().collect();
-        names.sort_unstable();
-        names
+        self.jobs.iter().map(|(name, _)| *name).collect()
     }
 
     /// Makes what counts them.
     pub(crate) fn count(&mut self, queue: &QueueName) {
-        self.jobs.values_mut().for_each(|job| job.count(queue));
+        self.jobs.iter_mut().for_each(|(_, job)| job.count(queue));
     }
 
     pub(crate) fn find(&self, name: &str) -> Option<&JobEntry> {
-        self.jobs.get(name)
+        let at = self.jobs.binary_search_by(|(own, _)| (*own).cmp(name)).ok()?;
+        Some(&self.jobs[at].1)
     }
 }
 

@@ -234,7 +234,7 @@ impl Worker {
         }
 
         tokio::select! {
-            () = &mut signal => shutdown.stop.cancel(),
+            () = &mut signal => shutdown.stop(),
             () = shutdown.stop.cancelled() => {}
             () = outlive(&mut slots) => {}
         }
@@ -331,6 +331,10 @@ fn serve(
             shared: Arc::clone(&shared),
             stack: stack.clone(),
             stack_is_bare,
+            reserves_nothing: stack_is_bare
+                && plan.stack.is_none()
+                && permits.is_none()
+                && rate.is_none(),
             shutdown: shutdown.clone(),
             counters: Arc::clone(counters),
             meters: QueueMeters::new(&plan.name, settings.concurrency, watch.is_asked()),

@@ -1,7 +1,7 @@
 //! Receiving: what a slot does while it has the lead.
 
 use std::future::poll_fn;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
@@ -13,7 +13,7 @@ use super::served::Served;
 use crate::BoxError;
 use crate::backend::{BackendError, Batch, ErrorKind, ReceiveRequest};
 use crate::decide::Message;
-use crate::pipeline::{JobService, Ready, ready};
+use crate::pipeline::{JobService, ready, ready_now};
 use crate::telemetry::{events, spans};
 
 /// The waits after failures in a row double from the first to the second of these.
@@ -23,12 +23,12 @@ const FAILURE_WAITS: (Duration, Duration) = (Duration::from_millis(250), Duratio
 const LONGEST_GATHERING: Duration = Duration::from_millis(50);
 
 impl Served {
-    /// Receives until something came, or the worker stops.
+    /// Receives until something came, or the worker stops. Gives the leader's share of it.
     ///
     /// What was reserved is dropped, services included, whenever nothing came for it: a service
     /// that is ready may hold a permit of a layer, and an idle queue must not hold what a busy one
     /// needs.
-    pub(super) async fn lead(&self, mut lead: Lead<'_>) {
+    pub(super) async fn lead(&self, mut lead: Lead<'_>) -> Option<Item> {
         while !self.shutdown.is_stopping() {
             if let Some(until) = self.paused() {
                 self.sleep_until(until).await;
@@ -44,7 +44,7 @@ impl Served {
             // Permit first: nothing is leased that cannot start at once.
             let reserved = tokio::select! {
                 biased;
-                () = self.shutdown.stop.cancelled() => return,
+                () = self.shutdown.stop.cancelled() => return None,
                 reserved = self.reserve(lead.wanted().min(self.capabilities.max_receive)) => reserved,
             };
             let reserved = match reserved {
@@ -67,11 +67,8 @@ impl Served {
             match answer.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
                 Ok(batch) if batch.deliveries.is_empty() => {
                     self.meters.received(0);
-                    self.unreserve(reserved);
-                    match flight.land() {
-                        Some(own) => lead = own,
-                        None => return,
-                    }
+                    drop(reserved);
+                    lead = flight.land()?;
                     self.idle().await;
                 }
                 Ok(batch) => {
@@ -80,20 +77,17 @@ impl Served {
                     self.pace().round_trip =
                         if backlog { sent_at.elapsed() } else { Duration::ZERO };
                     let most = if backlog { self.most_receives() } else { 1 };
-                    flight.deliver(self.accept(batch, reserved, sent_at), most);
-                    return;
+                    return flight.deliver(self.accept(batch, reserved, sent_at), most);
                 }
                 Err(error) => {
-                    self.unreserve(reserved);
+                    drop(reserved);
                     let landed = flight.land();
                     self.receive_failed(&error, landed.is_some()).await;
-                    match landed {
-                        Some(own) => lead = own,
-                        None => return,
-                    }
+                    lead = landed?;
                 }
             }
         }
+        None
     }
 
     /// In the process for suspects: the next of them, with all that it takes to start it. What that
@@ -173,6 +167,9 @@ impl Served {
 
     /// Waits for one reservation, then takes as many more as there are at once, `most` in all.
     async fn reserve(&self, most: usize) -> Result<Vec<Reservation>, BoxError> {
+        if self.reserves_nothing {
+            return Ok(std::iter::repeat_with(Reservation::default).take(most).collect());
+        }
         let mut tickets = match &self.rate {
             Some(rate) => rate.tickets(most).await.into_iter().map(Some).collect(),
             None => std::iter::repeat_with(|| None).take(most).collect::<Vec<_>>(),
@@ -183,18 +180,17 @@ impl Served {
             services.split_off(left)
         };
         let mut reserved = Vec::with_capacity(most);
-        while let Some(ticket) = tickets.pop() {
-            let spare = spares.pop().unwrap_or_else(|| self.stack.clone());
-            if reserved.is_empty() {
-                reserved.push(self.reserve_one(ticket, spare).await?);
-                continue;
-            }
-            let mut more = std::pin::pin!(self.reserve_one(ticket, spare));
-            match poll_fn(|cx| Poll::Ready(more.as_mut().poll(cx))).await {
-                Poll::Ready(Ok(reservation)) => reserved.push(reservation),
-                Poll::Ready(Err(_)) | Poll::Pending => break,
-            }
+        if let Some(ticket) = tickets.pop() {
+            reserved.push(self.reserve_one(ticket, spares.pop()).await?);
         }
+        poll_fn(|cx| {
+            while let Some(ticket) = tickets.pop() {
+                let Some(more) = self.reserve_now(ticket, spares.pop(), cx) else { break };
+                reserved.push(more);
+            }
+            Poll::Ready(())
+        })
+        .await;
         Ok(reserved)
     }
 
@@ -204,7 +200,7 @@ impl Served {
     async fn reserve_one(
         &self,
         ticket: Option<Ticket>,
-        worker: JobService,
+        spare: Option<JobService>,
     ) -> Result<Reservation, BoxError> {
         let queue = match &self.plan.stack {
             None => None,
@@ -214,23 +210,33 @@ impl Served {
             None => None,
             Some(permits) => permits.clone().acquire_owned().await.ok(),
         };
-        let worker = ready(worker).await?;
-        Ok(Reservation { ready: Ready { worker, queue }, permit, ticket })
+        let worker = match self.stack_is_bare {
+            true => None,
+            false => Some(ready(spare.unwrap_or_else(|| self.stack.clone())).await?),
+        };
+        Ok(Reservation { worker, queue, permit, ticket })
     }
 
-    /// Lets go of what nothing came for. A service that cannot hold anything up is kept.
-    fn unreserve(&self, reserved: Vec<Reservation>) {
-        if self.stack_is_bare && !reserved.is_empty() {
-            // What else there is goes before the lock is taken: dropping it may run a user's code.
-            let services = reserved.into_iter().map(|reservation| reservation.ready.worker);
-            let services: Vec<_> = services.collect();
-            self.services().extend(services);
-        }
-    }
-
-    /// Keeps a service for the next job once it has been called.
-    pub(super) fn reuse(&self, service: JobService) {
-        self.services().push(service);
+    /// The same without waiting for anything.
+    fn reserve_now(
+        &self,
+        ticket: Option<Ticket>,
+        spare: Option<JobService>,
+        cx: &mut Context<'_>,
+    ) -> Option<Reservation> {
+        let queue = match &self.plan.stack {
+            None => None,
+            Some(stack) => Some(ready_now(stack.clone(), cx)?),
+        };
+        let permit = match &self.permits {
+            None => None,
+            Some(permits) => Some(permits.clone().try_acquire_owned().ok()?),
+        };
+        let worker = match self.stack_is_bare {
+            true => None,
+            false => Some(ready_now(spare.unwrap_or_else(|| self.stack.clone()), cx)?),
+        };
+        Some(Reservation { worker, queue, permit, ticket })
     }
 
     fn accept(&self, batch: Batch, mut reserved: Vec<Reservation>, sent_at: Instant) -> Vec<Item> {
@@ -247,23 +253,19 @@ impl Served {
         }
         self.counters.received.add(deliveries.len() as u64);
         self.meters.received(deliveries.len());
-        self.unreserve(reserved.split_off(deliveries.len()));
-        let (messages, receipts): (Vec<_>, Vec<_>) =
-            deliveries.into_iter().map(Message::split).unzip();
-        let leases = self.leases.enter(receipts, sent_at);
+        drop(reserved.split_off(deliveries.len()));
         let received_at = Instant::now();
-        messages
-            .into_iter()
-            .zip(leases)
-            .zip(reserved)
-            .map(|((message, lease), reservation)| Item {
-                message,
-                lease,
-                server_now,
-                received_at,
-                reservation,
-            })
-            .collect()
+        let received = deliveries.into_iter().zip(reserved).map(|(delivery, reservation)| {
+            let (message, receipt) = Message::split(delivery);
+            (receipt, (message, reservation))
+        });
+        self.leases.enter_all(received, sent_at, |lease, (message, reservation)| Item {
+            message,
+            lease,
+            server_now,
+            received_at,
+            reservation,
+        })
     }
 
     /// Waits after an empty receive: longer each time, until an enqueue by a client of this

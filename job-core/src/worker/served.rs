@@ -36,10 +36,12 @@ pub(crate) struct Served {
     pub(crate) settling: Arc<dyn Backend>,
     pub(crate) capabilities: Capabilities,
     pub(crate) shared: Arc<Shared>,
-    /// The stack, to clone; slots reuse their clones.
+    /// The stack, to clone; clones are used again.
     pub(crate) stack: JobService,
     /// Whether it has no layers of the user's: then one that is ready holds nothing.
     pub(crate) stack_is_bare: bool,
+    /// Whether nothing has to be reserved for a job: no rate, no permit, no service.
+    pub(crate) reserves_nothing: bool,
     pub(crate) shutdown: Shutdown,
     pub(crate) counters: Arc<Counters>,
     pub(crate) meters: QueueMeters,
@@ -118,6 +120,7 @@ impl Served {
         self.remembers.load(Acquire) && lock(&self.survived).contains(&(message.clone(), mark))
     }
 
+    /// Clones of the stack that were called, for other jobs; of a bare one each slot keeps its own.
     pub(super) fn services(&self) -> MutexGuard<'_, Vec<JobService>> {
         lock(&self.services)
     }

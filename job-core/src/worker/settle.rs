@@ -269,7 +269,7 @@ impl Served {
     }
 
     fn enter(&self, receipt: Receipt, sent_at: Instant) -> Lease {
-        self.leases.enter([receipt], sent_at).remove(0)
+        self.leases.enter(receipt, sent_at)
     }
 
     /// Sends what is to be in the place of a message, for as long as a lease lasts; the message's

@@ -1,5 +1,11 @@
 //! How far a worker's end has come, and who may ask for it.
 
+use std::sync::Arc;
+use std::sync::atomic::{
+    AtomicBool,
+    Ordering::{Acquire, Release},
+};
+
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::Instrument;
 
@@ -8,6 +14,8 @@ use crate::sabotage::{Sabotage, sabotaged};
 /// The two steps of a shutdown. Both are idempotent.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shutdown {
+    /// The same as `stop`, for those who ask before each job: a token has to take a lock to tell.
+    stopping: Arc<AtomicBool>,
     /// Nothing is received and nothing starts any more.
     pub(crate) stop: CancellationToken,
     /// What still runs is cancelled.
@@ -19,11 +27,16 @@ pub(crate) struct Shutdown {
 
 impl Shutdown {
     pub(crate) fn is_stopping(&self) -> bool {
-        self.stop.is_cancelled()
+        self.stopping.load(Acquire)
+    }
+
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Release);
+        self.stop.cancel();
     }
 
     pub(crate) fn cancel(&self) {
-        self.stop.cancel();
+        self.stop();
         self.cancel.cancel();
     }
 }
@@ -39,7 +52,7 @@ impl WorkerHandle {
     /// grace time, then cancels and gives back what is left. Returns at once; `run` returns when
     /// it is done.
     pub fn shutdown(&self) {
-        self.shutdown.stop.cancel();
+        self.shutdown.stop();
     }
 
     /// Asks the worker to stop without the grace time.

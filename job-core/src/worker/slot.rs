@@ -1,5 +1,6 @@
 //! One slot of a queue: takes a message, runs its job, settles it, takes the next.
 
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
@@ -25,7 +26,7 @@ use crate::decide::{self, Admission, Gone, Message, Refusal, Rules, Seen, Settle
 use crate::envelope::{Envelope, Plain, Trace};
 use crate::handler::Prepared;
 use crate::pipeline::catch_panic::{Panicked, catch, speakable};
-use crate::pipeline::{Call, Ready};
+use crate::pipeline::{Call, JobService, Ready};
 use crate::telemetry::events;
 use crate::telemetry::meters::Deferred;
 use crate::telemetry::runs::{Told, refused};
@@ -52,6 +53,10 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 pub(crate) struct Slot {
     served: Arc<Served>,
     rng: fastrand::Rng,
+    /// The worker's stack, where it is bare and need not be reserved.
+    stack: Option<JobService>,
+    /// Other services that were called, until they go back to where all slots take them from.
+    called: Vec<JobService>,
     /// Finished, and not yet deleted. Never kept while a job waits for anything.
     finished: Vec<(Lease, MessageId)>,
 }
@@ -64,7 +69,7 @@ struct Start<'a> {
     attempt: u32,
     max_attempts: u32,
     enqueued_at: SystemTime,
-    meta: std::collections::BTreeMap<String, String>,
+    meta: BTreeMap<String, String>,
     trace: Option<Trace>,
     /// When it was to run first, if its message says so.
     due_at: Option<SystemTime>,
@@ -118,7 +123,13 @@ pub(super) fn prepare(job: &JobEntry, args: Args<'_>) -> Result<Prepared, Unprep
 
 impl Slot {
     pub(crate) fn new(served: Arc<Served>) -> Self {
-        Self { served, rng: fastrand::Rng::new(), finished: Vec::new() }
+        Self {
+            served,
+            rng: fastrand::Rng::new(),
+            stack: None,
+            called: Vec::new(),
+            finished: Vec::new(),
+        }
     }
 
     /// Runs jobs until the worker stops and nothing is left to give back.
@@ -135,20 +146,21 @@ impl Slot {
 
     async fn serve(&mut self) {
         let served = Arc::clone(&self.served);
-        let stop = &served.shutdown.stop;
-        while !stop.is_cancelled() {
-            let turn = match served.feed.next() {
-                Some(item) => Some(Turn::Run(item)),
+        while !served.shutdown.is_stopping() {
+            let item = match served.feed.next() {
+                Some(item) => Some(item),
                 None => {
                     // Before it takes the lead: the others need not wait for this.
                     self.flush().await;
-                    served.feed.turn(stop).await
+                    match served.feed.turn(&served.shutdown.stop).await {
+                        Some(Turn::Run(item)) => Some(item),
+                        Some(Turn::Lead(lead)) => served.lead(lead).await,
+                        None => break,
+                    }
                 }
             };
-            match turn {
-                Some(Turn::Run(item)) => self.process(&served, item).await,
-                Some(Turn::Lead(lead)) => served.lead(lead).await,
-                None => break,
+            if let Some(item) = item {
+                self.process(&served, item).await;
             }
             // Where backend and jobs never wait, nothing else would let other tasks run.
             consume_budget().await;
@@ -159,8 +171,11 @@ impl Slot {
         self.flush().await;
     }
 
-    /// Deletes what is finished.
+    /// Deletes what is finished, and gives back what others may use.
     async fn flush(&mut self) {
+        if !self.called.is_empty() {
+            self.served.services().append(&mut self.called);
+        }
         if !self.finished.is_empty() {
             let (served, about) = (&self.served, Settling::group(self.finished.len()));
             let deleted = served.delete_group(&mut self.finished);
@@ -186,7 +201,9 @@ impl Slot {
             self.finish(lease, &message).await;
             return;
         }
-        let Reservation { ready, permit, ticket } = reservation;
+        let Reservation { worker, queue, permit, ticket } = reservation;
+        let worker = worker.or_else(|| self.stack.take()).unwrap_or_else(|| served.stack.clone());
+        let ready = Ready { worker, queue };
         let message = &message;
         served.meters.seen(message);
         let _busy = served.meters.busy();
@@ -209,6 +226,15 @@ impl Slot {
             None => run.enveloped(ready).await,
         }
         drop(permit);
+    }
+
+    /// Keeps a service that was called for another job.
+    fn reuse(&mut self, service: JobService) {
+        if self.served.stack_is_bare {
+            self.stack = Some(service);
+        } else {
+            self.called.push(service);
+        }
     }
 
     /// The message is to be deleted, in company where the backend takes several.
@@ -259,6 +285,22 @@ impl Run<'_> {
         let rules = Rules { asked: self.asked, ..served.rules };
         let capabilities = &served.capabilities;
         let find = |name: &str| served.plan.jobs.find(name);
+        if let Some((fresh, job)) = decide::admit_fresh(message, seen, find, capabilities) {
+            let start = Start {
+                id: fresh.id,
+                job,
+                args: Args::new(fresh.args.get(), 1),
+                attempt: 1,
+                max_attempts: job.policy.max_attempts.max(1),
+                enqueued_at: fresh.enqueued_at,
+                meta: BTreeMap::new(),
+                trace: None,
+                due_at: None,
+            };
+            let run = (start.id, job, start.attempt);
+            let ran = self.start(start, ready).await;
+            return self.settle_run(run, ran, || fresh.into_envelope(), None).await;
+        }
         let admission = decide::admit(message, seen, find, rules, capabilities, &mut self.slot.rng);
         let (envelope, job, mark) = match admission {
             Admission::Run { envelope, job, mark } => (envelope, job, mark),
@@ -309,34 +351,42 @@ impl Run<'_> {
             trace: envelope.trace.clone(),
             due_at: envelope.due_at,
         };
-        let (id, attempt) = (start.id, start.attempt);
-        let ran = self.start(&start, ready).await;
+        let run = (start.id, job, start.attempt);
+        let ran = self.start(start, ready).await;
         // Nobody renewed its lease any more. If others have it now, it would hang there, too.
         if Instant::now() >= give_up
             && let Some(start) = marked.take()
         {
             start.forget();
         }
-        let seen = Seen { now: self.now(), ..seen };
+        self.settle_run(run, ran, || envelope, marked).await;
+    }
+
+    /// Settles a job that was run. Most are done, and of no envelope is anything needed then.
+    async fn settle_run<'e>(
+        self,
+        (id, job, attempt): (JobId, &JobEntry, u32),
+        ran: Ran,
+        envelope: impl FnOnce() -> Envelope<'e>,
+        marked: Option<MarkedStart<'_>>,
+    ) {
+        let Self { served, message, seen, .. } = self;
+        let rules = Rules { asked: self.asked, ..served.rules };
+        let capabilities = &served.capabilities;
+        // Nobody asks for the time where nothing went wrong.
+        let now = |run: &Self| Seen { now: run.now(), ..seen };
         let verbatim = &message.body;
-        let rng = &mut self.slot.rng;
         let settlement = match &ran {
             Ran::LeaseLost => return self.forget().await,
+            Ran::Outcome(Outcome::Done) => Settlement::Delete(Gone::Done),
             Ran::Outcome(outcome) => {
-                decide::decide(envelope, verbatim, seen, outcome, job.policy, capabilities, rng)
+                let (seen, policy, rng) = (now(&self), job.policy, &mut self.slot.rng);
+                decide::decide(envelope(), verbatim, seen, outcome, policy, capabilities, rng)
             }
             Ran::Misfit(problem) => {
-                let (reason, problem) = (PoisonReason::BadArgs, problem.clone());
-                decide::put_back(
-                    envelope,
-                    verbatim,
-                    seen,
-                    reason,
-                    problem,
-                    rules,
-                    capabilities,
-                    rng,
-                )
+                let (why, problem) = (PoisonReason::BadArgs, problem.clone());
+                let (seen, rng) = (now(&self), &mut self.slot.rng);
+                decide::put_back(envelope(), verbatim, seen, why, problem, rules, capabilities, rng)
             }
         };
         self.log(job, id, attempt, &ran, &settlement);
@@ -377,7 +427,7 @@ impl Run<'_> {
                     trace: plain.trace.clone(),
                     due_at: None,
                 };
-                self.start(&start, ready).await
+                self.start(start, ready).await
             }
             Err(_) => Ran::Misfit("the message is not UTF-8 text".to_owned()),
         };
@@ -397,7 +447,7 @@ impl Run<'_> {
     }
 
     /// Decodes the args and runs the job.
-    async fn start(&mut self, start: &Start<'_>, ready: Ready) -> Ran {
+    async fn start(&mut self, start: Start<'_>, ready: Ready) -> Ran {
         let prepared = match prepare(start.job, start.args) {
             Ok(prepared) => prepared,
             Err(Unprepared::Misfit(misfit)) => return Ran::Misfit(misfit.to_string()),
@@ -427,8 +477,8 @@ impl Run<'_> {
             enqueued_at: start.enqueued_at,
             deadline: now + timeout,
             timeout,
-            meta: start.meta.clone(),
-            trace: start.trace.clone(),
+            meta: start.meta,
+            trace: start.trace,
         };
         let context = JobContext::new(about, Arc::clone(&self.served.shared));
         let call = Call::new(context.clone(), prepared, start.job.stack.clone());
@@ -444,7 +494,7 @@ impl Run<'_> {
         let polled = poll_fn(|cx| Poll::Ready(running.as_mut().poll(cx))).await;
         // A panic in a layer's `call` shows by now, and its service may be left in any state.
         if !matches!(&polled, Poll::Ready(Err(error)) if error.is::<Panicked>()) {
-            served.reuse(ready.worker);
+            self.slot.reuse(ready.worker);
         }
         if let Poll::Ready(result) = polled {
             return Ran::of(result);

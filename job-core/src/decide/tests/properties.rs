@@ -192,6 +192,26 @@ proptest! {
     }
 
     #[test]
+    fn what_takes_the_short_cut_would_be_run_as_it_is(given in given(), fresh: bool, first: bool) {
+        let Envelope { id, args, enqueued_at, .. } = given.envelope.clone();
+        let new = Envelope::new(id, "job", args.into_owned(), enqueued_at).encode().unwrap();
+        let given = if fresh { given.body(new) } else { given };
+        let given = if first { given.count(1) } else { given };
+        let (delivery, caps) = (given.delivery(), &given.capabilities);
+        let (rng, find) = (&mut fastrand::Rng::with_seed(7), |_: &str| given.kind);
+        given.with_seen(|_, seen| {
+            let Some((short, _)) = admit_fresh(&delivery, seen, find, caps) else { return Ok(()) };
+            match admit(&delivery, seen, find, given.rules, caps, rng) {
+                Admission::Run { envelope, mark: None, .. } => {
+                    prop_assert_eq!(envelope.encode().unwrap(), short.into_envelope().encode().unwrap());
+                    Ok(())
+                }
+                other => { prop_assert!(false, "{:?}", other); Ok(()) }
+            }
+        })?;
+    }
+
+    #[test]
     fn any_bytes_are_kept(body in prop::collection::vec(any::<u8>(), 0..200), replace: bool, full: bool) {
         let given = job().body(body.clone()).but(|g| g.capabilities.replace = replace);
         let given = if full { given.full() } else { given };

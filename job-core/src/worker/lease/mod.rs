@@ -107,18 +107,26 @@ impl Leases {
         self.lease
     }
 
-    /// Enters leases that were begun by a request sent at `sent_at`.
-    pub(crate) fn enter(
+    /// Enters a lease that was begun by a request sent at `sent_at`.
+    pub(crate) fn enter(self: &Arc<Self>, receipt: Receipt, sent_at: Instant) -> Lease {
+        self.lease_of(&mut self.book(), receipt, sent_at)
+    }
+
+    /// Enters several, with whatever belongs to each, all at once.
+    pub(crate) fn enter_all<T, U>(
         self: &Arc<Self>,
-        receipts: impl IntoIterator<Item = Receipt>,
+        receipts: impl IntoIterator<Item = (Receipt, T)>,
         sent_at: Instant,
-    ) -> Vec<Lease> {
+        mut with: impl FnMut(Lease, T) -> U,
+    ) -> Vec<U> {
         let mut book = self.book();
-        let enter = |receipt| {
-            let index = book.enter(receipt, sent_at, self.lease);
-            Lease { leases: Arc::clone(self), index, taken: false }
-        };
+        let enter = |(receipt, it)| with(self.lease_of(&mut book, receipt, sent_at), it);
         receipts.into_iter().map(enter).collect()
+    }
+
+    fn lease_of(self: &Arc<Self>, book: &mut Book, receipt: Receipt, sent_at: Instant) -> Lease {
+        let index = book.enter(receipt, sent_at, self.lease);
+        Lease { leases: Arc::clone(self), index, taken: false }
     }
 
     /// Takes the receipts of those leases of this book that no renewal is in flight for, all at

@@ -24,7 +24,7 @@ fn order(leases: &Leases) -> Vec<u64> {
 async fn settled_leases_leave_nothing_behind() {
     let leases = Arc::new(Leases::new(LEASE));
     let now = Instant::now();
-    let mut entered = leases.enter((0..5).map(receipt), now);
+    let mut entered = enter(&leases, (0..5).map(receipt), now);
     for n in [2, 0, 2] {
         let held = entered.remove(n).take().await.unwrap();
         assert_eq!(held.deadline, now + LEASE);
@@ -41,8 +41,8 @@ async fn settled_leases_leave_nothing_behind() {
 async fn only_what_is_due_is_renewed_and_goes_to_the_end() {
     let leases = Arc::new(Leases::new(LEASE));
     let now = Instant::now();
-    let _first = leases.enter([receipt(1), receipt(2)], now);
-    let _second = leases.enter([receipt(3)], now + LEASE / 6);
+    let _first = enter(&leases, [receipt(1), receipt(2)], now);
+    let _second = enter(&leases, [receipt(3)], now + LEASE / 6);
     assert!(leases.book().due(now + LEASE / 4, Duration::ZERO, 9).is_empty());
     let due = leases.book().due(now + LEASE / 3, Duration::ZERO, 9);
     assert_eq!(due.len(), 2);
@@ -57,7 +57,7 @@ async fn only_what_is_due_is_renewed_and_goes_to_the_end() {
 async fn a_receipt_is_taken_only_after_the_renewal_in_flight() {
     let leases = Arc::new(Leases::new(LEASE));
     let now = Instant::now();
-    let lease = leases.enter([receipt(1)], now).remove(0);
+    let lease = leases.enter(receipt(1), now);
     let due = leases.book().due(now + LEASE / 3, Duration::ZERO, 9);
     let taking = tokio::spawn(lease.take());
     tokio::task::yield_now().await;
@@ -73,7 +73,7 @@ async fn a_receipt_is_taken_only_after_the_renewal_in_flight() {
 async fn a_handler_that_had_its_time_is_not_renewed_and_loses_its_lease_at_the_end() {
     let leases = Arc::new(Leases::new(LEASE));
     let now = Instant::now();
-    let lease = leases.enter([receipt(1)], now).remove(0);
+    let lease = leases.enter(receipt(1), now);
     lease.begin(now, now + LEASE / 4).unwrap();
     assert!(leases.book().due(now + LEASE / 3, Duration::ZERO, 9).is_empty());
     // Before somebody else can have it.
@@ -89,7 +89,7 @@ async fn a_handler_that_had_its_time_is_not_renewed_and_loses_its_lease_at_the_e
 async fn a_lease_that_ran_out_in_the_buffer_is_not_begun() {
     let leases = Arc::new(Leases::new(LEASE));
     let now = Instant::now();
-    let lease = leases.enter([receipt(1)], now).remove(0);
+    let lease = leases.enter(receipt(1), now);
     tokio::time::advance(LEASE).await;
     assert_eq!(lease.begin(Instant::now(), now + 2 * LEASE), Err(LeaseLost));
 }
@@ -98,7 +98,7 @@ async fn a_lease_that_ran_out_in_the_buffer_is_not_begun() {
 async fn between_two_tries_to_renew_it_a_lease_can_be_taken() {
     let leases = Arc::new(Leases::new(LEASE));
     let now = Instant::now();
-    let mut entered = leases.enter([receipt(1), receipt(2), receipt(3)], now);
+    let mut entered = enter(&leases, [receipt(1), receipt(2), receipt(3)], now);
     let due = leases.book().due(now + LEASE / 3, Duration::ZERO, 9);
     for (key, _) in &due {
         leases.book().end(*key);
@@ -106,7 +106,7 @@ async fn between_two_tries_to_renew_it_a_lease_can_be_taken() {
     entered.remove(0).take().await.unwrap();
     entered.remove(0).take().await.unwrap();
     // Another lease comes in one of their places.
-    let other = leases.enter([receipt(4)], now).remove(0);
+    let other = leases.enter(receipt(4), now);
     let again = leases.book().resume(due);
     assert_eq!(again.iter().map(|(key, _)| *key).collect::<Vec<_>>(), [entered[0].index]);
     assert!(leases.book().ending.is_empty());
@@ -118,10 +118,10 @@ async fn between_two_tries_to_renew_it_a_lease_can_be_taken() {
 async fn an_abandoned_lease_runs_out_and_leaves_nothing_behind() {
     let leases = Arc::new(Leases::new(LEASE));
     let now = Instant::now();
-    let mut entered = leases.enter([receipt(1), receipt(2)], now);
+    let mut entered = enter(&leases, [receipt(1), receipt(2)], now);
     entered.remove(1).take().await.unwrap();
     // Another has the place of the second.
-    let other = leases.enter([receipt(3)], now).remove(0);
+    let other = leases.enter(receipt(3), now);
     drop(entered);
     assert_eq!(leases.book().due(now + LEASE / 3, Duration::ZERO, 9).len(), 1);
     assert!(leases.book().due(now + LEASE, Duration::ZERO, 9).is_empty());
@@ -133,11 +133,19 @@ async fn an_abandoned_lease_runs_out_and_leaves_nothing_behind() {
 async fn an_older_lease_that_is_entered_late_comes_first() {
     let leases = Arc::new(Leases::new(LEASE));
     let now = Instant::now();
-    let _young = leases.enter([receipt(1), receipt(2)], now);
-    let _old = leases.enter([receipt(3)], now - LEASE / 6);
-    let _middle = leases.enter([receipt(4)], now - LEASE / 9);
+    let _young = enter(&leases, [receipt(1), receipt(2)], now);
+    let _old = enter(&leases, [receipt(3)], now - LEASE / 6);
+    let _middle = enter(&leases, [receipt(4)], now - LEASE / 9);
     assert_eq!(order(&leases), [3, 4, 1, 2]);
     let book = leases.book();
     assert_eq!(book.entries[book.last.unwrap()].receipt, receipt(2));
     assert_eq!(book.next_due(Duration::ZERO), Some(now - LEASE / 6 + LEASE / 3));
+}
+
+fn enter(
+    leases: &Arc<Leases>,
+    receipts: impl IntoIterator<Item = Receipt>,
+    sent_at: Instant,
+) -> Vec<Lease> {
+    leases.enter_all(receipts.into_iter().map(|receipt| (receipt, ())), sent_at, |lease, ()| lease)
 }
