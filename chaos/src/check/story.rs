@@ -470,7 +470,8 @@ impl Story {
                 continue;
             }
             // One that was held up may have come after the end of what it was for.
-            job.lost_answers += u32::from(lost || wire.delayed_ms.is_some());
+            let held_up = wire.op == Op::Send && wire.delayed_ms.is_some();
+            job.lost_answers += u32::from(lost || held_up);
             if wire.queue != QUEUE {
                 if wire.op == Op::Send {
                     job.copied.push(at);

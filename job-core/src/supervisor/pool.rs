@@ -391,7 +391,8 @@ impl Pool {
             // It is started again when it is needed.
             let idle = self.desk.claim.is_none();
             if idle {
-                member.retire(now);
+                // Nothing runs there: it needs no longer than its grace time.
+                member.drain(now);
             }
             return idle;
         }
@@ -517,7 +518,7 @@ impl Pool {
             self.desk.idle_since = None;
             let current = self.places.last().and_then(|place| place.current);
             if let Some(member) = current.and_then(|id| self.members.get_mut(&id)) {
-                member.retire(now);
+                member.drain(now);
             }
         }
     }

@@ -393,10 +393,14 @@ impl Home for Arc<Link> {
         answered.await.is_ok_and(|granted| granted).then(|| Box::new(right) as _)
     }
 
-    async fn suspect(&self, queue: &QueueName) -> Handed {
+    fn done(&self, queue: &QueueName) {
         if let Some(claim) = lock(&self.suspects).running.remove(queue) {
             self.send(&Up::Done { claim });
         }
+    }
+
+    async fn suspect(&self, queue: &QueueName) -> Handed {
+        self.done(queue);
         loop {
             let mut arrived = std::pin::pin!(self.arrived.notified());
             arrived.as_mut().enable();

@@ -45,6 +45,9 @@ pub(crate) trait Home: fmt::Debug + Send + Sync {
     /// What the supervisor knows of the start that is marked so in a message. Cancel-safe.
     async fn fate(&self, queue: &QueueName, message: &MessageId, mark: u32) -> Fate;
 
+    /// The suspect of that queue is done with.
+    fn done(&self, queue: &QueueName);
+
     /// The next suspect of a queue; by asking for it, the one before is done with. Cancel-safe.
     async fn suspect(&self, queue: &QueueName) -> Handed;
 }

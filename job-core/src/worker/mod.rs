@@ -68,6 +68,8 @@ use self::shutdown::Shutdown;
 pub use self::shutdown::WorkerHandle;
 #[cfg(all(unix, feature = "supervisor"))]
 pub(crate) use self::shutdown::{Signals, listen};
+#[cfg(all(unix, feature = "supervisor"))]
+pub(crate) use self::slot::CLAIM_LIMIT;
 use self::slot::Slot;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
 use crate::decide::{Rules, Suspects};

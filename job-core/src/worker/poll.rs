@@ -111,6 +111,8 @@ impl Served {
                 Some(self.accept(batch, reserved, sent_at))
             }
             Err(error) => {
+                // Others need not wait until this queue's layers are ready.
+                home.done(&self.plan.name);
                 self.not_ready(error).await;
                 None
             }

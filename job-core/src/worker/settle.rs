@@ -30,6 +30,16 @@ pub(crate) enum Unsettled {
     Failed,
 }
 
+/// How sure it is that a message was settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// The backend has said so.
+    Surely,
+    /// The answer to a try got lost, and the next was too late: either the first had worked, or the
+    /// lease was lost in between.
+    Presumably,
+}
+
 impl Served {
     /// Carries a settlement out and counts it.
     pub(super) async fn settle(
@@ -37,7 +47,7 @@ impl Served {
         lease: Lease,
         message: &MessageId,
         settlement: Settlement,
-    ) -> Result<(), Unsettled> {
+    ) -> Result<Settled, Unsettled> {
         let counters = &self.counters;
         let (settled, counter) = match settlement {
             Settlement::Delete(gone) => {
@@ -61,7 +71,7 @@ impl Served {
             }
         };
         match &settled {
-            Ok(()) => {
+            Ok(_) => {
                 if let Some(counter) = counter {
                     counter.increment();
                 }
@@ -124,7 +134,7 @@ impl Served {
                 Err(error) => {
                     let held = Held { receipt, deadline };
                     match self.delete_held(held, &message, Some(error)).await {
-                        Ok(()) => undeleted.forget(&message),
+                        Ok(_) => undeleted.forget(&message),
                         Err(unsettled) => self.count_unsettled(&unsettled),
                     }
                 }
@@ -132,12 +142,12 @@ impl Served {
         }
     }
 
-    async fn delete(&self, lease: Lease, message: &MessageId) -> Result<(), Unsettled> {
+    async fn delete(&self, lease: Lease, message: &MessageId) -> Result<Settled, Unsettled> {
         let mut undeleted = Undeleted { served: self, messages: vec![message.clone()] };
         let held = lease.take().await?;
-        self.delete_held(held, message, None).await?;
+        let settled = self.delete_held(held, message, None).await?;
         undeleted.forget(message);
-        Ok(())
+        Ok(settled)
     }
 
     /// Deletes, after a first try that failed with `earlier`, if there was one.
@@ -146,7 +156,7 @@ impl Served {
         held: Held,
         message: &MessageId,
         earlier: Option<BackendError>,
-    ) -> Result<(), Unsettled> {
+    ) -> Result<Settled, Unsettled> {
         let receipts = [held.receipt];
         let result = match earlier {
             Some(error) if !error.is_retryable() => {
@@ -161,11 +171,11 @@ impl Served {
             }
         };
         match result {
-            Ok(()) => Ok(()),
+            Ok(()) => Ok(Settled::Surely),
             // The answer to an earlier try was lost: most likely it had worked.
             Err(failed) if failed.is_lease_lost() && failed.uncertain => {
                 self.remember_vain([message.clone()]);
-                Ok(())
+                Ok(Settled::Presumably)
             }
             Err(failed) => Err(self.unsettled(failed, "deleting a finished job")),
         }
@@ -177,7 +187,7 @@ impl Served {
         message: &MessageId,
         body: Bytes,
         delay: Duration,
-    ) -> Result<(), Unsettled> {
+    ) -> Result<Settled, Unsettled> {
         if !self.capabilities.replace {
             let outgoing = Outgoing::new(body).delay(delay);
             let what = "putting a job off";
@@ -189,8 +199,8 @@ impl Served {
             self.settling.replace(&held.receipt, body.clone(), delay)
         });
         match replaced.await {
-            Ok(_) => Ok(()),
-            Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(()),
+            Ok(_) => Ok(Settled::Surely),
+            Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(Settled::Presumably),
             // It is forgotten what happened, but not the job, and not the wait.
             Err(failed) if failed.is(ErrorKind::TooLarge) => {
                 events::history_lost(&self.plan.name);
@@ -200,17 +210,17 @@ impl Served {
         }
     }
 
-    async fn release(&self, lease: Lease, delay: Duration) -> Result<(), Unsettled> {
+    async fn release(&self, lease: Lease, delay: Duration) -> Result<Settled, Unsettled> {
         let held = lease.take().await?;
         self.release_held(held, delay).await
     }
 
-    async fn release_held(&self, held: Held, delay: Duration) -> Result<(), Unsettled> {
+    async fn release_held(&self, held: Held, delay: Duration) -> Result<Settled, Unsettled> {
         let released =
             persist(held.deadline, false, || self.settling.release(&held.receipt, delay)).await;
         match released {
-            Ok(()) => Ok(()),
-            Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(()),
+            Ok(()) => Ok(Settled::Surely),
+            Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(Settled::Presumably),
             Err(failed) => Err(self.unsettled(failed, "giving a job back")),
         }
     }
@@ -223,7 +233,7 @@ impl Served {
         message: &MessageId,
         fence: Option<Bytes>,
         copy: Bytes,
-    ) -> Result<(), Unsettled> {
+    ) -> Result<Settled, Unsettled> {
         let fence = fence.filter(|_| !sabotaged(Sabotage::NoFence));
         let lease = match fence {
             Some(fence) => self.hold_with(lease, fence, "marking a job as poison").await?,
@@ -233,7 +243,8 @@ impl Served {
         let what = "moving a job to the poison queue";
         if sabotaged(Sabotage::DeleteBeforeCopy) {
             self.delete(lease, message).await?;
-            return self.send(poison, copy, what).await;
+            self.send(poison, copy, what).await?;
+            return Ok(Settled::Surely);
         }
         if sabotaged(Sabotage::CopyTwice) {
             self.send(poison, copy.clone(), what).await?;

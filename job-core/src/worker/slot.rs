@@ -17,7 +17,7 @@ use super::jobs::JobEntry;
 use super::lease::Lease;
 use super::rate::Ticket;
 use super::served::Served;
-use super::settle::Unsettled;
+use super::settle::{Settled, Unsettled};
 use super::start::MarkedStart;
 use crate::backend::MessageId;
 use crate::context::About;
@@ -40,7 +40,7 @@ const GROUP: usize = 16;
 pub(super) const CANCEL_GRACE: Duration = Duration::from_millis(500);
 
 /// How long a suspect is held until the process for suspects is ready to take it.
-const CLAIM_LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const CLAIM_LIMIT: Duration = Duration::from_secs(30);
 
 /// After that a start that is over is believed to have been survived, settled or not.
 const BELIEVED_AFTER: Duration = Duration::from_secs(1);
@@ -306,13 +306,15 @@ impl Run<'_> {
             Admission::Run { envelope, job, mark } => (envelope, job, mark),
             Admission::Settle(settlement, refusal) => {
                 self.log_refusal(&settlement, &refusal);
-                let _ = self.settle(settlement).await;
+                self.settle(settlement).await;
                 return;
             }
             Admission::HandOver(settlement, refusal) => {
+                self.slot.flush().await;
                 return self.hand_over(settlement, &refusal).await;
             }
             Admission::Ask(mark, otherwise, refusal) => {
+                self.slot.flush().await;
                 return self.ask(mark, otherwise, &refusal, ready).await;
             }
         };
@@ -324,6 +326,7 @@ impl Run<'_> {
             MarkedStart::new(served, &message.message_id, mark, within)
         });
         if let Some(mark) = mark {
+            self.slot.flush().await;
             match served.hold_with(self.lease, mark, "marking a start").await {
                 Ok(lease) => self.lease = lease,
                 // It may have been written all the same, but nothing starts.
@@ -338,7 +341,7 @@ impl Run<'_> {
                 return self.settle_start(settlement, marked).await;
             }
         }
-        let give_up = Instant::now() + longest;
+        let give_up = Instant::now() + longest + CANCEL_GRACE;
 
         let start = Start {
             id: envelope.id,
@@ -410,7 +413,7 @@ impl Run<'_> {
             let name = Some(registration.name.to_owned());
             let refusal = Refusal { id: Some(id), name, problem: None };
             self.log_refusal(&settlement, &refusal);
-            let _ = self.settle(settlement).await;
+            self.settle(settlement).await;
             return;
         }
         let attempt = raw::attempt(seen);
@@ -443,7 +446,7 @@ impl Run<'_> {
             }
         };
         self.log(job, id, attempt, &ran, &settlement);
-        let _ = self.settle(settlement).await;
+        self.settle(settlement).await;
     }
 
     /// Decodes the args and runs the job.
@@ -538,7 +541,7 @@ impl Run<'_> {
             }
             _ => release,
         };
-        let _ = self.settle(settlement).await;
+        self.settle(settlement).await;
     }
 
     /// Whether the start that is marked in it was survived, of whoever may know; and then what is
@@ -567,7 +570,7 @@ impl Run<'_> {
             Fate::Unknown => self.again(message, ready).await,
             Fate::Open => {
                 self.log_refusal(&otherwise, refusal);
-                let _ = self.settle(otherwise).await;
+                self.settle(otherwise).await;
             }
         }
     }
@@ -597,7 +600,7 @@ impl Run<'_> {
         };
         let Some(claim) = claim.await else {
             self.log_refusal(&otherwise, refusal);
-            let _ = self.settle(otherwise).await;
+            self.settle(otherwise).await;
             return;
         };
         let server_now = self.now();
@@ -632,7 +635,7 @@ impl Run<'_> {
     /// ended for another reason.
     async fn settle_start(self, settlement: Settlement, marked: Option<MarkedStart<'_>>) {
         let Some(mut start) = marked else {
-            let _ = self.settle(settlement).await;
+            self.settle(settlement).await;
             return;
         };
         let Self { served, message, lease, about, .. } = self;
@@ -647,21 +650,22 @@ impl Run<'_> {
                 settling.await
             }
         };
-        if settled.is_ok() {
+        // Where it is but presumed, the mark may be there still.
+        if matches!(settled, Ok(Settled::Surely)) {
             start.forget();
         }
     }
 
-    async fn settle(self, settlement: Settlement) -> Result<(), Unsettled> {
+    async fn settle(self, settlement: Settlement) {
         if let Settlement::Delete(Gone::Done) = settlement {
             self.served.counters.completed.increment();
-            self.slot.finish(self.lease, self.message).await;
-            return Ok(());
+            return self.slot.finish(self.lease, self.message).await;
         }
         let Self { served, message, about, .. } = self;
         let about = about.message(&message.message_id).settlement(&settlement);
         let settled = served.settle(self.lease, &message.message_id, settlement);
-        spans::settle(about, &served.plan.name, &*served.settling, settled).await
+        // What is not settled was counted and logged.
+        let _ = spans::settle(about, &served.plan.name, &*served.settling, settled).await;
     }
 
     /// How long after it could have it starts now, unless it was here before.

@@ -9,7 +9,7 @@ use super::{Id, Member, Pool};
 use crate::supervisor::child::Order;
 use crate::supervisor::wire::{Down, Mark, SUSPECTS, Suspect};
 use crate::telemetry::events;
-use crate::worker::Fate;
+use crate::worker::{CLAIM_LIMIT, Fate};
 
 /// By how much a process may be late in what it tells.
 pub(super) const MARGIN: Duration = Duration::from_secs(10);
@@ -53,7 +53,9 @@ impl Pool {
             }
             return;
         }
-        self.desk.claim = Some(Claim { from: id, number, phase: Phase::Waiting, hangs_at: None });
+        // Whoever claims withdraws before that, unless it hangs itself.
+        let hangs_at = Some(Instant::now() + CLAIM_LIMIT + MARGIN);
+        self.desk.claim = Some(Claim { from: id, number, phase: Phase::Waiting, hangs_at });
         self.desk.idle_since = None;
         if self.places[at].current.is_none() && self.start(at).is_none() {
             self.answer(false);
@@ -134,13 +136,17 @@ impl Pool {
         }
     }
 
-    /// Kills the process for suspects if its job hangs: others wait for their turn.
+    /// Kills the process for suspects if its job hangs, and forgets who has claimed it and does not
+    /// come: others wait for their turn.
     pub(super) fn end_what_hangs(&mut self, now: Instant) {
         if self.desk.hangs_at().is_none_or(|at| now < at) {
             return;
         }
-        if let Some(claim) = &mut self.desk.claim {
-            claim.hangs_at = None;
+        let Some(claim) = &mut self.desk.claim else { return };
+        claim.hangs_at = None;
+        if !matches!(claim.phase, Phase::Running(_)) {
+            self.answer(false);
+            return self.desk.free();
         }
         match self.suspects() {
             Some(member) => {

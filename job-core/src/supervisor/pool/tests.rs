@@ -16,7 +16,7 @@ use super::suspects::MARGIN;
 use super::*;
 use crate::QueueName;
 use crate::backend::{MessageId, Receipt, Token};
-use crate::worker::{Counters, Fate, Handed, Held};
+use crate::worker::{CLAIM_LIMIT, Counters, Fate, Handed, Held};
 
 /// What a process is told.
 struct Ears(UnboundedReceiver<Order>);
@@ -106,7 +106,8 @@ fn suspect() -> Suspect {
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
-const RETIRE: &str = r#""retire""#;
+/// To end within its grace time.
+const DRAIN: [&str; 2] = [r#""drain""#, "killed later"];
 
 fn mark(count: u32) -> Mark {
     Mark::new(&QueueName::new("mail").unwrap(), &MessageId::from(7), count)
@@ -189,6 +190,24 @@ async fn a_job_that_hangs_in_the_process_for_suspects_is_ended_with_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_claims_the_process_for_suspects_and_does_not_come_loses_the_claim() {
+    let (mut pool, giver, mut ears) = pool();
+    let (_, mut their_ears) = join(&mut pool, 1);
+    says(&mut pool, giver, Up::Claim { claim: 1 });
+    assert_eq!(ears.heard(), answer(1, true));
+    let left = pool.wake_at().unwrap() - Instant::now();
+    assert!(left.abs_diff(CLAIM_LIMIT + MARGIN) < SECOND, "{left:?}");
+    advance(MINUTE).await;
+    pool.on_time();
+    assert_eq!((ears.heard(), their_ears.heard()), (answer(1, false), vec![]));
+    // It is too late now.
+    says(&mut pool, giver, Up::HandOver { claim: 1, suspect: suspect() });
+    assert_eq!(their_ears.heard(), [""; 0]);
+    says(&mut pool, giver, Up::Claim { claim: 2 });
+    assert_eq!(ears.heard(), answer(2, true));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_process_for_suspects_ends_when_it_has_had_nothing_to_do_for_a_while() {
     let (mut pool, giver, mut ears) = pool();
     let (apart, mut their_ears) = join(&mut pool, 1);
@@ -211,14 +230,14 @@ async fn the_process_for_suspects_ends_when_it_has_had_nothing_to_do_for_a_while
     // Whatever it gets to do starts the time anew.
     says(&mut pool, giver, Up::Claim { claim: 2 });
     assert_eq!(ears.heard(), answer(2, true));
-    advance(MINUTE).await;
+    advance(MINUTE / 2).await;
     pool.on_time();
     assert_eq!(their_ears.heard(), Vec::<String>::new());
     says(&mut pool, giver, Up::Withdraw { claim: 2 });
     advance(MINUTE).await;
     assert_eq!(pool.wake_at(), Some(Instant::now()));
     pool.on_time();
-    assert_eq!(their_ears.heard(), [RETIRE]);
+    assert_eq!(their_ears.heard(), DRAIN);
 
     // Until it is gone nobody is handed over; then another one is started.
     says(&mut pool, giver, Up::Claim { claim: 3 });
@@ -306,7 +325,7 @@ async fn the_process_for_suspects_is_replaced_between_two_of_them() {
     assert_eq!((their_ears.heard().len(), pool.report.recycled_for_memory), (1, 0));
     says(&mut pool, apart, Up::Done { claim: 1 });
     pool.on(apart, Event::OverMemory(1));
-    assert_eq!(their_ears.heard(), [RETIRE]);
+    assert_eq!(their_ears.heard(), DRAIN);
     pool.on(apart, Event::OverMemory(1));
     assert_eq!(pool.report.recycled_for_memory, 1);
 }
