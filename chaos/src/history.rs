@@ -60,6 +60,8 @@ pub(crate) enum Event {
     Cancelled { job: String, run: u64 },
     /// A request that changed something or was tampered with.
     Wire(Wire),
+    /// Whoever sent that one did not wait for its answer, which a fault held up.
+    Unheard(Wire),
     /// A worker process was started.
     Spawned { worker: u32, process: String, role: String },
     /// SIGKILL, SIGSTOP, SIGCONT or SIGTERM was sent to it; or the latter to its supervisor, or that

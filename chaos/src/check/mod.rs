@@ -194,7 +194,7 @@ impl Court<'_> {
         tally.starts += u64::from(starts);
         tally.crashes += u64::from(crashes);
         tally.expiries += u64::from(expiries);
-        tally.lost_answers += u64::from(job.lost_answers);
+        tally.lost_answers += u64::from(job.lost_answers());
         tally.twice += u64::from(job.extra() > 0);
 
         // 2
@@ -224,7 +224,7 @@ impl Court<'_> {
         self.starts(kind);
 
         // 4
-        let allowed = 1 + crashes + job.lost_answers + expiries;
+        let allowed = 1 + crashes + job.lost_answers() + expiries;
         if copies > allowed {
             self.broken(4, format!("{copies} copies in poison, at most {allowed}"));
         }
@@ -236,7 +236,7 @@ impl Court<'_> {
         }
         let ends = completed + discarded + copies;
         if ends > 1 {
-            let causes = expiries + crashes + job.lost_answers;
+            let causes = expiries + crashes + job.lost_answers();
             let explained = !self.story.rules.fair && ends - 1 <= causes;
             tally.explained += u64::from(explained);
             tally.unexplained += u64::from(!explained);
@@ -391,7 +391,7 @@ impl Court<'_> {
         };
         // A repeated send made two messages of it: the service knows nothing of job ids.
         if one != other {
-            return self.job.lost_answers > 0;
+            return self.job.lost_answers() > 0;
         }
         let expired = &self.job.messages[one].expired;
         expired.iter().any(|count| (from.min(to) + 1..=*from.max(to)).contains(count))

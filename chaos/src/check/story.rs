@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::history::{
-    Body, End, Entry, Event, Mark, Micros, Op, Reason, Rules, SECOND, Signal, Wire,
+    Body, End, Entry, Event, Mark, Micros, Op, Reason, Rules, SECOND, Seen, Signal, Wire,
 };
 use crate::jobs::{Kind, QUEUE};
 use crate::worker::SUSPECTS;
@@ -54,8 +54,8 @@ pub(super) struct Job {
     pub(super) copied: Vec<Micros>,
     pub(super) poison: Vec<(Reason, bool)>,
     pub(super) remains: bool,
-    /// Requests that were carried out and not answered, or too late.
-    pub(super) lost_answers: u32,
+    /// Requests that were carried out and not answered, or too late: when each was sent.
+    unheard: BTreeSet<Micros>,
     /// When a request about it was last struck, or slow.
     struck: Option<Micros>,
     /// It was charged with failures or crashes that there were none of.
@@ -173,6 +173,14 @@ impl Wire {
     }
 }
 
+impl Seen {
+    /// The job that it is of, by its own account or as the message of that id.
+    fn job(&self, owners: &HashMap<String, String>) -> Option<String> {
+        let told = self.body.as_ref().map(|body| &body.job);
+        told.or_else(|| owners.get(self.id.as_ref()?)).cloned()
+    }
+}
+
 /// For how long a message may be hidden at most whose body changed in that way, in milliseconds. A
 /// second's part is rounded up.
 fn longest_put_off(earlier: &Body, body: &Body, lease: u64) -> Option<u64> {
@@ -232,6 +240,11 @@ impl Job {
     pub(super) fn crashes(&self) -> u32 {
         let died = |run: &&Run| matches!(run.end, Some((_, Ended::Died)));
         self.runs.iter().filter(died).count() as u32
+    }
+
+    /// Requests that were carried out, whose answer was lost or came too late.
+    pub(super) fn lost_answers(&self) -> u32 {
+        self.unheard.len() as u32
     }
 
     pub(super) fn starts(&self) -> u32 {
@@ -402,6 +415,7 @@ impl Story {
             }
             Event::Cancelled { job, run } => self.job(job).end(pid, *run, at, Ended::Cancelled),
             Event::Wire(wire) => self.wire(at, wire, owners),
+            Event::Unheard(wire) => self.unheard(wire, owners),
             Event::Signal { worker, signal } => {
                 let process = self.processes.entry(*worker).or_default();
                 match signal {
@@ -444,6 +458,14 @@ impl Story {
         }
     }
 
+    fn unheard(&mut self, wire: &Wire, owners: &HashMap<String, String>) {
+        for seen in wire.applied().then_some(&wire.messages).into_iter().flatten() {
+            if let Some(job) = seen.job(owners) {
+                self.job(&job).unheard.insert(wire.sent);
+            }
+        }
+    }
+
     fn wire(&mut self, at: Micros, wire: &Wire, owners: &mut HashMap<String, String>) {
         if let Some(fault) = &wire.fault {
             *self.faults.entry(fault.clone()).or_default() += 1;
@@ -453,13 +475,7 @@ impl Story {
         let lost = wire.is_lost(at);
         for seen in &wire.messages {
             let (Some(id), body) = (&seen.id, &seen.body) else { continue };
-            let job = match body {
-                Some(body) => body.job.clone(),
-                None => match owners.get(id) {
-                    Some(job) => job.clone(),
-                    None => continue,
-                },
-            };
+            let Some(job) = seen.job(owners) else { continue };
             owners.insert(id.clone(), job.clone());
             let job = self.jobs.entry(job).or_default();
             let struck_before = job.struck;
@@ -469,9 +485,9 @@ impl Story {
             if !wire.applied() {
                 continue;
             }
-            // One that was held up may have come after the end of what it was for.
-            let held_up = wire.op == Op::Send && wire.delayed_ms.is_some();
-            job.lost_answers += u32::from(lost || held_up);
+            if lost {
+                job.unheard.insert(wire.sent);
+            }
             if wire.queue != QUEUE {
                 if wire.op == Op::Send {
                     job.copied.push(at);

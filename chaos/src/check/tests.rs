@@ -404,18 +404,23 @@ fn breaks_3_a_start_behind_a_fence() {
 fn breaks_4_too_many_copies() {
     let mut tale = hopeless(3);
     assert_eq!(tale.poisoned(Reason::AttemptsExhausted).broken(), [4, 5]);
-    let struck = |answered, fault: &str, delayed| {
+    let struck = |answered, fault: &str, delayed, heard: bool| {
         let mut tale = hopeless(3);
         tale.wire(8_015, FIRST, Op::Send, |wire| {
             wire.queue = format!("{QUEUE}-poison");
             (wire.answered, wire.fault, wire.delayed_ms) = (answered, Some(fault.into()), delayed);
         });
+        let sent = tale.entries.last().unwrap().event.clone();
+        if let (Event::Wire(wire), false) = (sent, heard) {
+            tale.tell(8_020, FIRST, Event::Unheard(wire));
+        }
         tale.poisoned(Reason::AttemptsExhausted).broken()
     };
     // One more is explained by an answer that was lost or late.
-    assert_eq!(struck(false, "drop answer", None), NONE);
-    assert_eq!(struck(true, "delay answer", Some(900)), NONE);
-    assert_eq!(struck(true, "delay answer", Some(300)), [4, 5]);
+    assert_eq!(struck(false, "drop answer", None, true), NONE);
+    assert_eq!(struck(true, "delay answer", Some(900), true), NONE);
+    assert_eq!(struck(true, "delay answer", Some(300), true), [4, 5]);
+    assert_eq!(struck(true, "delay answer", Some(300), false), NONE);
 }
 
 #[test]

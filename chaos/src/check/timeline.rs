@@ -59,7 +59,7 @@ fn is_about(event: &Event, job: &str, messages: &BTreeSet<String>) -> bool {
         | Event::Cancelled { job: own, .. }
         | Event::Poisoned { job: own, .. } => own == job,
         Event::Remains { job: own } => own.as_deref() == Some(job),
-        Event::Wire(wire) => wire.messages.iter().any(|seen| {
+        Event::Wire(wire) | Event::Unheard(wire) => wire.messages.iter().any(|seen| {
             seen.body.as_ref().is_some_and(|body| body.job == job)
                 || seen.id.as_ref().is_some_and(|id| messages.contains(id))
         }),
@@ -84,6 +84,9 @@ fn line(entry: &Entry, messages: &BTreeSet<String>) -> String {
         Event::Signal { worker, signal } => format!("worker {worker}: SIG{signal:?}"),
         Event::Exited { worker } => format!("worker {worker}: gone"),
         Event::Wire(wire) => wire_line(wire, messages, entry.at),
+        Event::Unheard(Wire { worker, op, .. }) => {
+            format!("worker {worker}: did not wait for the answer to that {op:?}")
+        }
         other => format!("{other:?}"),
     }
 }

@@ -17,7 +17,7 @@ use anyhow::Context;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use self::fault::{Fault, Faults};
 use self::http::{Expect, Message};
@@ -130,11 +130,12 @@ impl Shared {
             wire.fault = fault.map(|fault| fault.name().to_owned());
             wire.delayed_ms = fault.and_then(Fault::delay).map(|it| it.as_millis() as u64);
             self.struck.fetch_add(u64::from(fault.is_some()), Relaxed);
-            if let Some(Fault::Delay(pause)) = fault {
-                sleep(pause).await;
-            }
+            let awaited = match fault {
+                Some(Fault::Delay(pause)) => is_awaited(&client, pause).await,
+                _ => true,
+            };
             wire.sent = now();
-            wire.answered = fault.is_none_or(Fault::answers);
+            wire.answered = awaited && fault.is_none_or(Fault::answers);
             let answer = match fault.is_none_or(Fault::reaches) {
                 true => match self.forward(&request).await {
                     Ok(answer) => Some(answer),
@@ -152,7 +153,7 @@ impl Shared {
             }
             let deleted = wire.op == Op::Delete && wire.applied();
             self.deleted.fetch_add(u64::from(deleted), Relaxed);
-            self.record(wire);
+            self.record(&wire);
 
             match (fault, &answer) {
                 (Some(Fault::Busy), _) => client.write_all(busy().as_bytes()).await?,
@@ -168,8 +169,11 @@ impl Shared {
                 }
                 (Some(Fault::DropRequest | Fault::DropAnswer), _) | (_, None) => return Ok(()),
                 (fault, Some(answer)) => {
-                    if let Some(Fault::DelayAnswer(pause)) = fault {
-                        sleep(pause).await;
+                    if let Some(Fault::DelayAnswer(pause)) = fault
+                        && !is_awaited(&client, pause).await
+                    {
+                        self.history.write(Event::Unheard(wire));
+                        return Ok(());
                     }
                     client.write_all(&answer.raw).await?;
                 }
@@ -179,14 +183,14 @@ impl Shared {
     }
 
     /// What the checker has no use for is left out: most receives bring nothing.
-    fn record(&self, wire: Wire) {
+    fn record(&self, wire: &Wire) {
         let tells = match wire.op {
             Op::Send | Op::Update | Op::Delete => true,
             Op::Receive => wire.fault.is_some() || !wire.messages.is_empty(),
             Op::Other => wire.fault.is_some(),
         };
         if tells {
-            self.history.write(Event::Wire(wire));
+            self.history.write(Event::Wire(wire.clone()));
         }
     }
 
@@ -212,6 +216,12 @@ impl Shared {
         connection.set_nodelay(true)?;
         Ok(connection)
     }
+}
+
+/// Pauses for so long; says whether the client is still there then.
+async fn is_awaited(client: &TcpStream, pause: Duration) -> bool {
+    // It sends nothing before it has its answer, so what can be read is its end.
+    timeout(pause, client.peek(&mut [0])).await.is_err()
 }
 
 fn busy() -> String {
