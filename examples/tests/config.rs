@@ -1,4 +1,7 @@
 //! What the example `config` prints, for settings from its file, from variables, and wrong ones.
+//! And what there is to hold about the guide, here because each further binary takes time to build.
+
+mod guide;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -45,7 +45,5 @@ pub use self::encoding::Encoding;
 pub use self::error::ServiceError;
 pub use self::settings::{AzureBackendBuilder, SettingsError};
 
-/// The README's programs are compiled as tests, and run where they need no account.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-struct Readme;
+mod guide;
