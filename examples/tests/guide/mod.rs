@@ -58,7 +58,8 @@ fn a_link_that_leads_nowhere_is_found() {
         let found = follow(&from, link).expect_err(link);
         assert!(found.contains(problem), "{link}: {found}");
     }
-    for link in ["settings.md#lease", "#keep-it-small", "../../README.md#the-promise", "../../bench"]
+    for link in
+        ["settings.md#lease", "#keep-it-small", "../../README.md#the-promise", "../../bench"]
     {
         follow(&from, link).expect(link);
     }

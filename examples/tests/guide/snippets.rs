@@ -6,17 +6,15 @@ use job_core::WorkerConfig;
 use super::{Page, pages, root, shown};
 
 /// Of these, Rust is compiled by `cargo test --doc`, and data are read below.
-const LANGUAGES: &[&str] = &[
-    "rust", "rust,no_run", "toml", "json", "yaml", "sh", "console", "text", "diff", "csharp",
-    "python", "ruby", "",
-];
+const LANGUAGES: &str = "rust rust,no_run toml json yaml sh console text diff csharp python ruby";
 
 #[test]
 fn snippets_are_read() {
     for path in pages() {
         for (language, text) in Page::read(&path).blocks {
             let page = shown(&path);
-            assert!(LANGUAGES.contains(&language.as_str()), "{page}: ```{language}");
+            let known = language.is_empty() || LANGUAGES.split(' ').any(|known| known == language);
+            assert!(known, "{page}: ```{language}");
             match language.as_str() {
                 "json" => drop(serde_json::from_str::<serde_json::Value>(&text).expect(&page)),
                 "toml" => drop(toml(&text).expect(&page)),
