@@ -175,10 +175,18 @@ files.addEventListener("change", () => {
 });
 drop.addEventListener("submit", (event) => event.preventDefault());
 
-// Anywhere on the page: a picture dropped beside the box must not replace the page.
+// Anywhere on the page: a picture dropped beside the box must not replace the page, nor must a link.
+let stillOver;
 document.addEventListener("dragover", (event) => {
   event.preventDefault();
+  if (!event.dataTransfer.types.includes("Files")) {
+    event.dataTransfer.dropEffect = "none";
+    return;
+  }
   drop.classList.add("over");
+  // It comes again and again, until the drag is over; not everybody says so when it is given up.
+  clearTimeout(stillOver);
+  stillOver = setTimeout(() => drop.classList.remove("over"), 1000);
 });
 document.addEventListener("dragleave", (event) => {
   if (!event.relatedTarget) drop.classList.remove("over");

@@ -37,6 +37,18 @@ async fn with_two_worker_processes_on_azurite() {
     workers.stop_after(3);
 }
 
+/// Drags a text over the page, then a file, and drops that: whether the box was lit up each time.
+const DROP: &str = r#"
+    const text = new DataTransfer();
+    text.setData("text/plain", "hello");
+    const file = new DataTransfer();
+    file.items.add(new File(["These are notes."], arguments[0]));
+    return [["dragover", text], ["dragover", file], ["drop", file]].map(([type, dataTransfer]) => {
+        document.body.dispatchEvent(
+            new DragEvent(type, { dataTransfer, bubbles: true, cancelable: true }));
+        return document.getElementById("drop").classList.contains("over");
+    });"#;
+
 /// A browser of its own, that does not outlive the visit.
 async fn visit(name: &str, url: &str) {
     let chrome = Chrome::start().await;
@@ -53,7 +65,6 @@ async fn upload_and_look(name: &str, page: &Client, url: &str) {
     let folder = tempfile::tempdir().unwrap();
     let (hostile, wrong) = ("<img src=x onerror=document.title='hacked'>.jpg", "notes.png");
     std::fs::copy(asset("mandelbrot.jpg"), folder.path().join(hostile)).unwrap();
-    std::fs::write(folder.path().join(wrong), "These are notes.").unwrap();
 
     page.goto(url).await.unwrap();
     let files = [
@@ -61,10 +72,10 @@ async fn upload_and_look(name: &str, page: &Client, url: &str) {
         asset("sunset.png"),
         asset("damaged.png"),
         folder.path().join(hostile),
-        folder.path().join(wrong),
     ];
     let files: Vec<_> = files.iter().map(|path| path.to_str().unwrap()).collect();
     page.find(Locator::Id("files")).await.unwrap().send_keys(&files.join("\n")).await.unwrap();
+    assert_eq!(page.execute(DROP, vec![json!(wrong)]).await.unwrap(), json!([false, true, false]));
 
     // Every picture is settled, and its thumbnail is one that the browser can show.
     until(page, "return document.querySelectorAll('.card.done').length === 3").await;
