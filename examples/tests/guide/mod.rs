@@ -84,6 +84,23 @@ fn the_summary_has_every_chapter_and_each_is_tested() {
     }
 }
 
+#[test]
+fn what_is_to_be_looked_at_is_there() {
+    let told = Page::read(&root().join("job-core/src/telemetry/tables.md")).codes;
+    let mut named = 0;
+    for path in pages().iter().filter(|path| path.ends_with("README.md") || in_guide(path)) {
+        let codes = Page::read(path).codes.into_iter();
+        // Metrics and log lines of jobs; crates and paths into them are named with these.
+        let crates = ["job_core", "job_memory", "job_azure"];
+        let is_crate = |code: &str| crates.iter().any(|name| code.starts_with(name));
+        for code in codes.filter(|code| code.starts_with("job_") && !is_crate(code)) {
+            named += 1;
+            assert!(told.contains(&code), "{}: there is no `{code}`", shown(path));
+        }
+    }
+    assert!(named > 10, "{named} names: are they all?");
+}
+
 /// Whether there is something where a link of that page leads.
 fn follow(from: &Path, link: &str) -> Result<(), String> {
     let (target, anchor) = link.split_once('#').map_or((link, None), |(to, at)| (to, Some(at)));
@@ -131,6 +148,10 @@ fn pages() -> Vec<PathBuf> {
         pages.extend(markdown_in(&root().join(folder)));
     }
     pages
+}
+
+fn in_guide(path: &Path) -> bool {
+    path.starts_with(root().join("docs"))
 }
 
 fn markdown_in(folder: &Path) -> Vec<PathBuf> {

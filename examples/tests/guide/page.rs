@@ -17,6 +17,8 @@ pub(super) struct Page {
     pub(super) anchors: HashSet<String>,
     /// Rows of its tables, the heads included.
     pub(super) rows: Vec<Vec<String>>,
+    /// What is marked as code in its text.
+    pub(super) codes: Vec<String>,
     /// Its fenced blocks: what is said of them, and the text.
     pub(super) blocks: Vec<(String, String)>,
 }
@@ -57,7 +59,11 @@ impl Page {
                     page.blocks.push((info.to_string(), String::new()));
                     said.clear();
                 }
-                Event::Text(text) | Event::Code(text) => said.push_str(&text),
+                Event::Text(text) => said.push_str(&text),
+                Event::Code(text) => {
+                    said.push_str(&text);
+                    page.codes.push(text.into_string());
+                }
                 Event::End(TagEnd::Heading(_)) => page.add_anchor(&said),
                 Event::End(TagEnd::TableCell) => {
                     page.rows.last_mut().expect("a row").push(said.trim().to_owned());
@@ -98,6 +104,7 @@ fn a_page_is_taken_apart() {
     assert_eq!(page.links, ["b.md#c", "https://k", "j.png"]);
     assert_eq!(page.undefined, ["g"]);
     assert_eq!(page.rows, [["l", "m"], ["n", "1 o"]]);
+    assert_eq!(page.codes, ["Job", "n"]);
     assert_eq!(page.blocks, [("toml".to_owned(), "p = 1\n".to_owned())]);
     let anchors = ["jobs-in-short".to_owned(), "jobs-in-short-1".to_owned()];
     assert_eq!(page.anchors, anchors.into());
