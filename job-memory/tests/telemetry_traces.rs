@@ -129,6 +129,39 @@ async fn each_attempt_is_a_run_of_the_same_trace() {
     assert_eq!(runs[1].status, Status::Unset);
 }
 
+/// That span may be as long as a process, as under a supervisor: all jobs would be one trace.
+#[tokio::test(start_paused = true)]
+async fn no_job_belongs_to_the_trace_that_its_worker_runs_in() {
+    for relation in [TraceRelation::Parent, TraceRelation::Link] {
+        let traces = Traces::new(Level::DEBUG);
+        let client = Client::new(memory().await);
+        let (script, mut heard) = begetting();
+        let worker = worker(&client, script).traces(relation).build().unwrap();
+        let (handle, process) = (worker.handle(), tracing::info_span!("process"));
+        let running = tokio::spawn(worker.run().instrument(process.clone()));
+        put_jobs(&**client.backend(), ["nobody traced", "who enqueued this"]).await;
+        if relation == TraceRelation::Link {
+            client.enqueue(Act { order: "linked".into() }).await.unwrap();
+            heard.next().await;
+        }
+        heard.take(2).await;
+        drained(&**client.backend(), WORK).await;
+        handle.shutdown();
+        running.await.unwrap().unwrap();
+        drop(process);
+
+        let mut seen = std::collections::BTreeSet::new();
+        for name in ["run work", "receive work", "settle work", "process"] {
+            let spans = traces.named(name);
+            assert!(!spans.is_empty(), "{name}: {:#?}", traces.spans());
+            for span in spans {
+                assert_eq!(span.parent_span_id, SpanId::INVALID, "{relation:?}: {span:?}");
+                assert!(seen.insert(span.span_context.trace_id().to_string()), "{span:?}");
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn linked_runs_are_traces_of_their_own() {
     let traces = Traces::new(Level::INFO);

@@ -146,6 +146,15 @@ impl Timed {
         }
     }
 
+    /// Whatever the worker runs in, such as the span of a process, lives as long as that: it is no
+    /// trace to be part of.
+    fn stands_alone(&self) {
+        #[cfg(feature = "otel")]
+        if self.began.is_some() {
+            super::trace_context::begin(&self.span);
+        }
+    }
+
     fn end(mut self, outcome: &str, error: Option<&str>) {
         end(&self.span, &mut self.began, outcome, error);
     }
@@ -255,6 +264,7 @@ pub(crate) async fn receive(
     }
     let timed = Timed::new(span.clone());
     timed.named("receive", queue);
+    timed.stands_alone();
     let received = request.instrument(span).await;
     match &received {
         Ok(Ok(batch)) => {
@@ -394,6 +404,7 @@ pub(crate) async fn settle<T>(
     }
     let timed = Timed::new(span.clone());
     timed.named("settle", queue);
+    timed.stands_alone();
     let result = request.instrument(span).await;
     match &result {
         Ok(_) => timed.end(outcome, None),

@@ -35,14 +35,23 @@ fn of(context: &opentelemetry::Context) -> Option<Trace> {
     })
 }
 
+/// Makes a span the first of a trace, whatever it is in.
+pub(super) fn begin(span: &Span) {
+    // In vain only where there is no tracer, and nobody to tell.
+    let _ = span.set_parent(opentelemetry::Context::new());
+}
+
 /// Connects the span of a run with whoever enqueued its job.
 pub(super) fn continue_in(span: &Span, cx: &JobContext) {
-    let Some(producer) = cx.trace().and_then(read) else { return };
+    let Some(producer) = cx.trace().and_then(read) else { return begin(span) };
     // The conventions want the link in any case.
     span.add_link(producer.clone());
-    if cx.trace_relation() == TraceRelation::Parent {
-        // In vain only where there is no tracer, and nobody to tell.
-        let _ = span.set_parent(opentelemetry::Context::new().with_remote_span_context(producer));
+    match cx.trace_relation() {
+        TraceRelation::Parent => {
+            let parent = opentelemetry::Context::new().with_remote_span_context(producer);
+            let _ = span.set_parent(parent);
+        }
+        TraceRelation::Link => begin(span),
     }
 }
 
