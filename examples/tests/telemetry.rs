@@ -37,7 +37,7 @@ fn it_shows_lines_traces_metrics_and_figures() {
     let scale: serde_json::Value = serde_json::from_str(scale).unwrap();
     assert_eq!((&scale["poison"], &scale["slots"]), (&0.into(), &32.into()), "{scale}");
     // What examples/deploy/scale.yaml has KEDA look for.
-    for field in ["backlog", "in_flight"] {
+    for field in ["backlog", "in_flight", "depth"] {
         assert!(scale[field].is_u64() && scale["queues"][0][field].is_u64(), "{field}: {scale}");
     }
     for line in [

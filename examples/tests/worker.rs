@@ -142,9 +142,14 @@ fn kubernetes_scales_it_by_what_it_says() {
             text(value);
         }
     }
-    let names: Vec<_> = triggers.iter().map(|trigger| text(&trigger["name"])).collect();
+    let ways: Vec<_> = triggers
+        .iter()
+        .map(|trigger| (text(&trigger["name"]), text(&trigger["metadata"]["aggregationType"])))
+        .collect();
+    // Pods run each their own; what is on the queue is the same for all of them.
+    assert_eq!(ways, [("backlog", "max"), ("in_flight", "sum"), ("depth", "max")]);
     let formula = text(&scaled["spec"]["advanced"]["scalingModifiers"]["formula"]);
-    assert_eq!(names.join(" + "), formula);
+    assert_eq!(formula, "backlog + in_flight < depth ? backlog + in_flight : depth");
 }
 
 #[test]

@@ -44,6 +44,31 @@ async fn until(address: SocketAddr, path: &str, status: u16) -> String {
     panic!("{path} never answered {status}, but {:?}", get(address, path).await);
 }
 
+/// Asks until somebody knows how much there is to do, and that is so.
+async fn scaled(address: SocketAddr, so: impl Fn(&Value) -> bool) -> Value {
+    let mut scale = Value::Null;
+    for _ in 0..6000 {
+        scale = serde_json::from_str(&until(address, "/scale", 200).await).unwrap();
+        if so(&scale) {
+            return scale;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it never was so: {scale}");
+}
+
+/// Asks until the worker is not ready, for a reason that begins so.
+async fn until_said(address: SocketAddr, begin: &str) -> String {
+    for _ in 0..6000 {
+        let (_, body) = get(address, "/readyz").await;
+        if body.starts_with(begin) {
+            return body;
+        }
+        sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{begin} was never said, but {:?}", get(address, "/readyz").await);
+}
+
 /// Asks until the metrics have that line.
 async fn until_shown(address: SocketAddr, line: &str) {
     let mut body = String::new();
@@ -115,6 +140,40 @@ async fn a_worker_is_ready_while_it_can_receive() {
     assert!(TcpStream::connect(address).await.is_err(), "it has ended before the worker");
 }
 
+/// Nothing is wrong with a queue that waits for the jobs of another one.
+#[tokio::test]
+async fn a_queue_that_waits_for_a_permit_is_ready() {
+    let spy = spied().await;
+    create(&spy.inner, "more").await;
+    let gate = Arc::new(Notify::new());
+    let open = Arc::clone(&gate);
+    let (script, mut heard) = told(move |_, _| {
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.notified().await;
+            Ok(())
+        }
+    });
+    // Its last word before that was a failure.
+    spy.rule(|request| match request.op {
+        Op::Receive if request.queue.as_str() == "more" => Fate::Refuse(ErrorKind::Unavailable),
+        _ => Fate::Pass,
+    });
+    let more = Queue::new("more").min_poll(5 * MILLI).max_poll(20 * MILLI);
+    let worker = Running::new(watched(&spy, script).queue(more).concurrency(1));
+    let address = worker.handle.http_address().await;
+    let body = until_said(address, "more: ").await;
+    assert!(body.starts_with("more: receiving has failed "), "{body}");
+    put_jobs(&spy, ["holds the permit"]).await;
+    heard.next().await;
+    assert_eq!(until(address, "/readyz", 200).await, "ok\n");
+    open.notify_one();
+    until_said(address, "more: ").await;
+    spy.heal();
+    until(address, "/readyz", 200).await;
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn scale_says_how_much_there_is_to_do() {
     let spy = spied().await;
@@ -132,25 +191,63 @@ async fn scale_says_how_much_there_is_to_do() {
     let worker = Running::new(watched(&spy, script));
     let address = worker.handle.http_address().await;
     heard.take(2).await;
-    let scale = loop {
-        let scale: Value = serde_json::from_str(&until(address, "/scale", 200).await).unwrap();
-        if scale["in_flight"] == 2 && scale["backlog"] == 3 {
-            break scale;
-        }
-        sleep(MILLI).await;
-    };
+    let scale = scaled(address, |it| it["in_flight"] == 2 && it["backlog"] == 3).await;
     for (field, value) in [("jobs", 5), ("slots", 2), ("depth", 5), ("poison", 1)] {
         assert_eq!(scale[field], value, "{field}: {scale}");
     }
     assert_eq!(scale["drain_seconds"], Value::Null, "nothing moves: {scale}");
     assert!(scale["oldest_age_seconds"].as_f64().unwrap() >= 0.0, "{scale}");
     assert!(scale["sampled_seconds_ago"].as_f64().unwrap() < 0.15, "{scale}");
-    assert_eq!(scale["estimates"], serde_json::json!(["drain_seconds"]), "{scale}");
+    let drain = "the backlog at the pace of this worker since the figures before";
+    let estimates = serde_json::json!([{ "field": "drain_seconds", "why": drain }]);
+    assert_eq!(scale["estimates"], estimates, "{scale}");
     assert_eq!(scale["queues"][0]["queue"], WORK);
     assert_eq!(scale["queues"][0]["jobs"], 5);
 
     open.add_permits(5);
     drained(&spy, WORK).await;
+    worker.stop().await;
+}
+
+/// Each queue is asked for by itself, and says why nothing is known of it.
+#[tokio::test]
+async fn a_queue_without_figures_hides_no_other() {
+    let spy = spied().await;
+    create(&spy.inner, "shut").await;
+    put_jobs(&spy, ["a"]).await;
+    let closed = |name: &'static str| {
+        move |request: &Request| match request.op {
+            Op::Stats if request.queue.as_str() == name => Fate::Refuse(ErrorKind::Unauthorized),
+            // It stays where it is.
+            Op::Receive => Fate::Refuse(ErrorKind::Throttled),
+            _ => Fate::Pass,
+        }
+    };
+    spy.rule(closed("shut"));
+    let (script, _heard) = obedient();
+    let worker = Running::new(watched(&spy, script).queue(Queue::new("shut")));
+    let address = worker.handle.http_address().await;
+    let one = scaled(address, |scale| scale["queues"][0]["problem"].is_string()).await;
+    let (shut, work) = (&one["queues"][0], &one["queues"][1]);
+    assert_eq!((&shut["backlog"], &work["backlog"]), (&Value::Null, &1.into()), "{one}");
+    // What is not known of one is not known of all; what this worker does is.
+    assert_eq!((&one["backlog"], &one["in_flight"]), (&Value::Null, &0.into()), "{one}");
+
+    // Of a poison queue that nobody may look at, nothing else is hidden.
+    spy.rule(closed("shut-poison"));
+    let both = scaled(address, |scale| scale["backlog"] == 1).await;
+    let (shut, work) = (&both["queues"][0], &both["queues"][1]);
+    assert_eq!((&shut["poison"], &work["poison"]), (&Value::Null, &0.into()), "{both}");
+    assert_eq!((&shut["backlog"], &both["poison"]), (&0.into(), &Value::Null), "{both}");
+
+    spy.rule(|request| match request.op {
+        Op::Stats => Fate::Refuse(ErrorKind::Unauthorized),
+        _ => Fate::Pass,
+    });
+    let body = until(address, "/scale", 503).await;
+    assert!(body.contains("work: the figures are ") && body.contains("access denied"), "{body}");
+    spy.heal();
+    until(address, "/scale", 200).await;
     worker.stop().await;
 }
 

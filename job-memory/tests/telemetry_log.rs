@@ -156,6 +156,66 @@ async fn spans_say_what_became_of_what() {
     assert_eq!((poisoned.field("job.name"), poisoned.field("job.attempt")), ("act", "2"));
 }
 
+/// Whoever reads one of these wants to know which job may run twice.
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_settled_says_which_job_it_is() {
+    let (recorded, _guard) = Recorded::from(Level::INFO);
+    let spy = spied().await;
+    let (script, mut heard) = by_order();
+    let worker = Running::new(quick(builder(spy.clone(), script)));
+    for (order, op, kind, line) in [
+        ("fine", Op::Delete, ErrorKind::Other, "settle_failed"),
+        ("fine", Op::Delete, ErrorKind::Unauthorized, "settle_denied"),
+        ("permanent", Op::Replace, ErrorKind::LeaseLost, "settle_too_late"),
+        ("fail once", Op::Replace, ErrorKind::Unavailable, "settle_timed_out"),
+        ("hang", Op::Renew, ErrorKind::LeaseLost, "lease_lost"),
+    ] {
+        spy.rule(move |request| match request.op {
+            own if own == op => Fate::Refuse(kind),
+            _ => Fate::Pass,
+        });
+        let envelope = job(order);
+        let message_id = put_job(&spy, &envelope).await.to_string();
+        heard.next().await;
+        reached(|| async { !recorded.of(line).is_empty() }).await;
+        let told = &recorded.of(line)[0];
+        assert_eq!(told.field("id"), envelope["id"].as_str().unwrap(), "{told:?}");
+        assert_eq!((told.field("job"), told.field("message_id")), ("act", &*message_id));
+        spy.heal();
+        drained(&spy, WORK).await;
+        while heard.try_next().is_some() {}
+    }
+    worker.stop().await;
+    recorded.check();
+}
+
+/// The first failure in a row is for people; the others are for those who look closer.
+#[tokio::test(start_paused = true)]
+async fn figures_that_cannot_be_had_are_told_once() {
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let _counts = metrics::set_default_local_recorder(&recorder);
+    let (recorded, _guard) = Recorded::from(Level::DEBUG);
+    let spy = spied().await;
+    let (script, _heard) = obedient();
+    let worker = Running::new(quick(builder(spy.clone(), script)).sample_every(SECOND));
+    for _ in 0..2 {
+        spy.rule(|request| match request.op {
+            Op::Stats => Fate::Refuse(ErrorKind::Unauthorized),
+            _ => Fate::Pass,
+        });
+        sleep(10 * SECOND).await;
+        spy.heal();
+        sleep(10 * SECOND).await;
+    }
+    worker.stop().await;
+    let first = recorded.of("sample_failed");
+    assert_eq!(first.iter().map(|told| told.level).collect::<Vec<_>>(), [Level::WARN; 2]);
+    assert!(first[0].field("error").contains("access denied"), "{first:?}");
+    let others = recorded.of("sample_failed_again");
+    assert!(others.len() >= 6 && others[0].level == Level::DEBUG, "{others:?}");
+    recorded.check();
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_a_handler_logs_is_in_the_span_of_its_run() {
     let (recorded, _guard) = Recorded::from(Level::INFO);

@@ -191,6 +191,7 @@ async fn send_all(draft: Draft) -> Result<Vec<JobId>, EnqueueAllError> {
     let results: Vec<_> = match span.span().in_scope(|| call.plan(&client)) {
         Err(invalid) => {
             let queue = call.queue_of(&client).ok();
+            client.meters().enqueued(queue.as_ref(), call.job, 0, items.len());
             let fail = |id| EnqueueError::new(id, call.job, queue.clone(), invalid.clone());
             items.into_iter().map(|(id, _)| Err(fail(id))).collect()
         }
@@ -204,7 +205,7 @@ async fn send_all(draft: Draft) -> Result<Vec<JobId>, EnqueueAllError> {
             let requests = ordered(requests, limit).instrument(span.span().clone());
             let results: Vec<_> = requests.await.into_iter().flatten().collect();
             let failed = results.iter().filter(|result| result.is_err()).count();
-            meters.meters().enqueued(&queue, job, results.len() - failed, failed);
+            meters.meters().enqueued(Some(&queue), job, results.len() - failed, failed);
             results
         }
     };

@@ -153,7 +153,7 @@ impl Enqueue {
     pub(crate) fn into_message(self) -> Result<(QueueName, Bytes), EnqueueError> {
         let id = self.id;
         let draft = self.lazy.into_draft().expect("it was not polled");
-        let (_, plan, message) = message(id, draft)?;
+        let (_, plan, message) = message(id, draft).map_err(|(_, error)| error)?;
         Ok((plan.queue, message.body))
     }
 
@@ -183,16 +183,20 @@ impl fmt::Debug for Enqueue {
 }
 
 /// The message that the call comes to, and where it goes.
-fn message(id: JobId, draft: Draft) -> Result<(Client, Plan, Outgoing), EnqueueError> {
+fn message(id: JobId, draft: Draft) -> Result<(Client, Plan, Outgoing), (Client, EnqueueError)> {
     let Draft { client, call, text, args } = draft;
     let job = call.job;
-    let plan = call
-        .plan(&client)
-        .map_err(|invalid| EnqueueError::new(id, job, call.queue_of(&client).ok(), invalid))?;
+    let plan = match call.plan(&client) {
+        Ok(plan) => plan,
+        Err(invalid) => {
+            let queue = call.queue_of(&client).ok();
+            return Err((client, EnqueueError::new(id, job, queue, invalid)));
+        }
+    };
     let args = text.of(args).map_err(Cause::from);
     match args.and_then(|args| call.message(&plan, id, args, &mut Pages::new(1))) {
         Ok(message) => Ok((client, plan, message)),
-        Err(cause) => Err(EnqueueError::new(id, job, Some(plan.queue), cause)),
+        Err(cause) => Err((client, EnqueueError::new(id, job, Some(plan.queue), cause))),
     }
 }
 
@@ -205,10 +209,14 @@ async fn send(id: JobId, draft: Draft) -> Result<JobId, EnqueueError> {
             let sending = async { client.send(&plan.queue, plan.seen, &[message]).await };
             let mut sent = sending.instrument(span.span().clone()).await;
             let sent = sent.pop().expect("a result for each message");
-            client.meters().enqueued(&plan.queue, job, sent.is_ok().into(), sent.is_err().into());
+            let (enqueued, failed) = (sent.is_ok().into(), sent.is_err().into());
+            client.meters().enqueued(Some(&plan.queue), job, enqueued, failed);
             sent.map_err(|error| EnqueueError::new(id, job, Some(plan.queue), Cause::Send(error)))
         }
-        Err(error) => Err(error),
+        Err((client, error)) => {
+            client.meters().enqueued(error.queue(), job, 0, 1);
+            Err(error)
+        }
     };
     span.enqueued(sent.as_ref().err().into_iter());
     sent.map(|()| id)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{SERVING, STARTING, Watched};
-use crate::telemetry::figures::{Figures, show_held};
+use crate::telemetry::figures::{Counted, Figures, show_held};
 use crate::worker::Served;
 
 /// An answer.
@@ -48,13 +48,6 @@ pub(super) fn livez(watched: &Watched) -> Answer {
              blocks into `tokio::task::spawn_blocking`"
         ));
     }
-    for served in watched.queues() {
-        let asking = served.meters.health().map(|health| health.asking_for()).unwrap_or_default();
-        if asking > served.receive_limit() + limit {
-            let (queue, seconds) = (&served.plan.name, asking.as_secs());
-            problems.push(format!("{queue}: a receive has had no answer for {seconds} s"));
-        }
-    }
     Answer::of_problems(&problems)
 }
 
@@ -85,29 +78,40 @@ pub(super) fn show_gauges(watched: &Watched) {
 /// How much there is to do.
 pub(super) fn scale(watched: &Watched) -> Answer {
     let limit = watched.sample_every * 3;
-    let mut queues = Vec::new();
+    let (mut queues, mut problems) = (Vec::new(), Vec::new());
     for served in watched.queues() {
-        let figures = served.meters.health().and_then(|health| health.figures());
-        let (name, now) = (&served.plan.name, std::time::Instant::now());
-        match figures {
-            Some(figures) if now.duration_since(figures.at) <= limit => {
-                let held = served.leases.len() as u64;
-                let slots = served.plan.settings.concurrency as u64;
-                let age = now.duration_since(figures.at);
-                queues.push(Queue::new(name.as_str(), &figures, held, slots, age));
-            }
-            Some(figures) => {
-                let seconds = now.duration_since(figures.at).as_secs_f64();
-                return Answer::text(503, format!("{name}: the figures are {seconds:.1} s old\n"));
-            }
-            None => return Answer::text(503, format!("{name}: there are no figures yet\n")),
+        let name = served.plan.name.as_str();
+        let (held, slots) = (served.leases.len() as u64, served.plan.settings.concurrency as u64);
+        let figures = figures(served, limit);
+        if let Err(problem) = &figures {
+            problems.push(format!("{name}: {problem}"));
         }
+        queues.push(Queue::new(name, figures, held, slots));
     }
     if queues.is_empty() {
         return Answer::text(503, "the worker serves no queue yet\n");
     }
+    if problems.len() == queues.len() {
+        return Answer::of_problems(&problems);
+    }
     let body = serde_json::to_string(&Scale::of(queues)).unwrap_or_default();
     Answer { status: 200, content_type: "application/json", body: body + "\n" }
+}
+
+/// Those of a queue and how old they are, or why there are none to act on.
+fn figures(served: &Served, limit: Duration) -> Result<(Figures, Duration), String> {
+    let health = served.meters.health();
+    let figures = health.and_then(|health| health.figures());
+    let figures = figures.map(|figures| (figures, figures.at.elapsed()));
+    let problem = match figures {
+        Some((figures, age)) if age <= limit => return Ok((figures, age)),
+        Some((_, age)) => format!("the figures are {:.1} s old", age.as_secs_f64()),
+        None => "there are no figures yet".to_owned(),
+    };
+    Err(match health.and_then(|health| health.unknown()) {
+        Some(why) => format!("{problem}: {why}"),
+        None => problem,
+    })
 }
 
 /// What `/scale` says, of all queues and of each.
@@ -115,7 +119,7 @@ pub(super) fn scale(watched: &Watched) -> Answer {
 struct Scale<'a> {
     #[serde(flatten)]
     all: Sum,
-    estimates: Vec<&'static str>,
+    estimates: Vec<Estimate>,
     queues: Vec<Queue<'a>>,
 }
 
@@ -124,63 +128,121 @@ struct Queue<'a> {
     queue: &'a str,
     #[serde(flatten)]
     figures: Sum,
-    #[serde(skip)]
-    exact: bool,
+    estimates: Vec<Estimate>,
+    /// Why nothing is known of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    problem: Option<String>,
 }
 
+/// A field that is not to be taken at its word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+struct Estimate {
+    field: &'static str,
+    why: &'static str,
+}
+
+const DRAIN: &str = "the backlog at the pace of this worker since the figures before";
+const ROUGH: &str = "the service counts roughly";
+const SHOWN: &str = "those that a look at the first messages of the queue showed";
+const OLDEST: &str = "the oldest of those that the service shows first";
+const ALL_BUT_HELD: &str = "more are due than the service shows at a time, so it is all messages \
+                            but those that this worker holds: those that are hidden until later, \
+                            and those that other workers hold, are among them";
+
+/// `None` is what nobody knows.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 struct Sum {
-    jobs: u64,
-    backlog: u64,
+    jobs: Option<u64>,
+    backlog: Option<u64>,
     in_flight: u64,
     slots: u64,
-    depth: u64,
+    depth: Option<u64>,
     oldest_age_seconds: Option<f64>,
     drain_seconds: Option<f64>,
-    poison: u64,
-    sampled_seconds_ago: f64,
+    poison: Option<u64>,
+    sampled_seconds_ago: Option<f64>,
 }
 
 impl<'a> Queue<'a> {
-    fn new(queue: &'a str, figures: &Figures, held: u64, slots: u64, ago: Duration) -> Self {
-        let Figures { depth, backlog, backlog_is_exact, oldest_age, poison, rate, .. } = *figures;
+    fn new(
+        queue: &'a str,
+        figures: Result<(Figures, Duration), String>,
+        in_flight: u64,
+        slots: u64,
+    ) -> Self {
+        let here = Sum { in_flight, slots, ..Sum::default() };
+        let (figures, ago) = match figures {
+            Ok(known) => known,
+            Err(problem) => {
+                return Self {
+                    queue,
+                    figures: here,
+                    estimates: Vec::new(),
+                    problem: Some(problem),
+                };
+            }
+        };
+        let Figures { depth, backlog, counted, held, oldest_age, poison, rate, .. } = figures;
         let figures = Sum {
-            jobs: backlog + held,
-            backlog,
-            in_flight: held,
-            slots,
-            depth,
+            // What was received since then is in the backlog of then.
+            jobs: Some(backlog + held),
+            backlog: Some(backlog),
+            depth: Some(depth),
             oldest_age_seconds: oldest_age.map(|age| millis(age + ago)),
             drain_seconds: drain(backlog, rate),
             poison,
-            sampled_seconds_ago: millis(ago),
+            sampled_seconds_ago: Some(millis(ago)),
+            ..here
         };
-        Self { queue, figures, exact: backlog_is_exact }
+        Self { queue, figures, estimates: estimates(counted), problem: None }
     }
 }
 
+/// What is not exact, and why.
+fn estimates(counted: Counted) -> Vec<Estimate> {
+    let backlog = match counted {
+        Counted::Exactly => None,
+        Counted::Roughly => Some(ROUGH),
+        Counted::Shown => Some(SHOWN),
+        Counted::AllButHeld => Some(ALL_BUT_HELD),
+    };
+    let mut all = Vec::new();
+    if let Some(why) = backlog {
+        all.extend(["jobs", "backlog"].map(|field| Estimate { field, why }));
+        all.extend(["depth", "poison"].map(|field| Estimate { field, why: ROUGH }));
+        all.push(Estimate { field: "oldest_age_seconds", why: OLDEST });
+    }
+    all.push(Estimate { field: "drain_seconds", why: DRAIN });
+    all
+}
+
 impl<'a> Scale<'a> {
+    /// A sum of which a part is not known is not known.
     fn of(queues: Vec<Queue<'a>>) -> Self {
-        let mut all = Sum::default();
-        let mut longest = Some(0.0_f64);
-        for Queue { figures, .. } in &queues {
-            all.jobs += figures.jobs;
-            all.backlog += figures.backlog;
-            all.in_flight += figures.in_flight;
-            all.slots += figures.slots;
-            all.depth += figures.depth;
-            all.poison += figures.poison;
-            all.sampled_seconds_ago = all.sampled_seconds_ago.max(figures.sampled_seconds_ago);
-            let ages = [all.oldest_age_seconds, figures.oldest_age_seconds];
-            all.oldest_age_seconds = ages.into_iter().flatten().reduce(f64::max);
+        let sum = |part: fn(&Sum) -> Option<u64>| queues.iter().map(|it| part(&it.figures)).sum();
+        let longest = |part: fn(&Sum) -> Option<f64>| {
+            let parts: Option<Vec<_>> = queues.iter().map(|queue| part(&queue.figures)).collect();
+            parts?.into_iter().reduce(f64::max)
+        };
+        let ages = queues.iter().filter_map(|queue| queue.figures.oldest_age_seconds);
+        let all_known = queues.iter().all(|queue| queue.problem.is_none());
+        let all = Sum {
+            jobs: sum(|it| it.jobs),
+            backlog: sum(|it| it.backlog),
+            in_flight: queues.iter().map(|queue| queue.figures.in_flight).sum(),
+            slots: queues.iter().map(|queue| queue.figures.slots).sum(),
+            depth: sum(|it| it.depth),
+            oldest_age_seconds: ages.reduce(f64::max).filter(|_| all_known),
             // They are drained side by side.
-            longest = longest.zip(figures.drain_seconds).map(|(a, b)| a.max(b));
-        }
-        all.drain_seconds = longest;
-        let mut estimates = vec!["drain_seconds"];
-        if queues.iter().any(|queue| !queue.exact) {
-            estimates =
-                vec!["jobs", "backlog", "depth", "oldest_age_seconds", "drain_seconds", "poison"];
+            drain_seconds: longest(|it| it.drain_seconds),
+            poison: sum(|it| it.poison),
+            sampled_seconds_ago: longest(|it| it.sampled_seconds_ago),
+        };
+        let mut estimates: Vec<Estimate> = Vec::new();
+        for estimate in queues.iter().flat_map(|queue| &queue.estimates) {
+            if !estimates.contains(estimate) {
+                estimates.push(*estimate);
+            }
         }
         Self { all, estimates, queues }
     }
@@ -205,14 +267,15 @@ mod tests {
 
     use super::*;
 
-    fn figures(backlog: u64, exact: bool, age: Option<u64>, rate: f64) -> Figures {
+    fn figures(backlog: u64, counted: Counted, age: Option<u64>, rate: f64) -> Figures {
         Figures {
             at: Instant::now(),
             depth: backlog + 10,
             backlog,
-            backlog_is_exact: exact,
+            counted,
+            held: 5,
             oldest_age: age.map(Duration::from_secs),
-            poison: 2,
+            poison: Some(2),
             rate,
         }
     }
@@ -220,23 +283,25 @@ mod tests {
     #[test]
     fn scale_sums_up_and_says_what_it_guesses() {
         let ago = Duration::from_millis(1500);
-        let mail = Queue::new("mail", &figures(100, true, Some(7), 4.0), 16, 16, ago);
-        let rare = Queue::new("rare", &figures(0, true, None, 0.0), 0, 4, ago);
+        let exact = |backlog, age, rate| Ok((figures(backlog, Counted::Exactly, age, rate), ago));
+        let mail = Queue::new("mail", exact(100, Some(7), 4.0), 16, 16);
+        let rare = Queue::new("rare", exact(0, None, 0.0), 0, 4);
         let scale = serde_json::to_value(Scale::of(vec![mail, rare])).unwrap();
+        let drain = serde_json::json!([{ "field": "drain_seconds", "why": DRAIN }]);
         let expected = serde_json::json!({
-            "jobs": 116, "backlog": 100, "in_flight": 16, "slots": 20, "depth": 120,
+            "jobs": 110, "backlog": 100, "in_flight": 16, "slots": 20, "depth": 120,
             "oldest_age_seconds": 8.5, "drain_seconds": 25.0, "poison": 4,
-            "sampled_seconds_ago": 1.5, "estimates": ["drain_seconds"],
+            "sampled_seconds_ago": 1.5, "estimates": drain,
             "queues": [
                 {
-                    "queue": "mail", "jobs": 116, "backlog": 100, "in_flight": 16, "slots": 16,
+                    "queue": "mail", "jobs": 105, "backlog": 100, "in_flight": 16, "slots": 16,
                     "depth": 110, "oldest_age_seconds": 8.5, "drain_seconds": 25.0, "poison": 2,
-                    "sampled_seconds_ago": 1.5,
+                    "sampled_seconds_ago": 1.5, "estimates": drain,
                 },
                 {
-                    "queue": "rare", "jobs": 0, "backlog": 0, "in_flight": 0, "slots": 4,
+                    "queue": "rare", "jobs": 5, "backlog": 0, "in_flight": 0, "slots": 4,
                     "depth": 10, "oldest_age_seconds": null, "drain_seconds": 0.0, "poison": 2,
-                    "sampled_seconds_ago": 1.5,
+                    "sampled_seconds_ago": 1.5, "estimates": drain,
                 },
             ],
         });
@@ -244,10 +309,52 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_known_of_one_queue_is_not_known_of_all() {
+        let known = figures(5, Counted::Exactly, Some(1), 1.0);
+        let known = Queue::new("known", Ok((known, Duration::ZERO)), 1, 2);
+        let closed = Queue::new("closed", Err("not allowed".to_owned()), 3, 4);
+        let scale = serde_json::to_value(Scale::of(vec![known, closed])).unwrap();
+        for field in [
+            "jobs",
+            "backlog",
+            "depth",
+            "oldest_age_seconds",
+            "drain_seconds",
+            "poison",
+            "sampled_seconds_ago",
+        ] {
+            assert!(scale[field].is_null(), "{field}: {scale}");
+            assert!(scale["queues"][1][field].is_null(), "{field}: {scale}");
+            assert!(!scale["queues"][0][field].is_null(), "{field}: {scale}");
+        }
+        assert_eq!((&scale["in_flight"], &scale["slots"]), (&4.into(), &6.into()));
+        assert_eq!(scale["queues"][1]["problem"], "not allowed");
+    }
+
+    #[test]
     fn nobody_knows_how_long_a_queue_takes_that_does_not_move() {
-        let stuck = Queue::new("stuck", &figures(5, false, Some(1), 0.0), 0, 1, Duration::ZERO);
-        let scale = Scale::of(vec![stuck]);
+        let stuck = figures(5, Counted::Exactly, Some(1), 0.0);
+        let scale = Scale::of(vec![Queue::new("stuck", Ok((stuck, Duration::ZERO)), 0, 1)]);
         assert_eq!(scale.all.drain_seconds, None);
-        assert!(scale.estimates.contains(&"backlog"), "{:?}", scale.estimates);
+    }
+
+    /// Where a peek does not show all, scheduled jobs are among what is said to be due.
+    #[test]
+    fn each_estimate_says_what_it_is_of() {
+        let why = |counted, field: &str| {
+            let estimates = estimates(counted);
+            estimates.iter().find(|estimate| estimate.field == field).map(|estimate| estimate.why)
+        };
+        assert_eq!(why(Counted::Exactly, "backlog"), None);
+        assert_eq!(why(Counted::Roughly, "backlog"), Some(ROUGH));
+        assert_eq!(why(Counted::Shown, "backlog"), Some(SHOWN));
+        assert_eq!(why(Counted::AllButHeld, "jobs"), Some(ALL_BUT_HELD));
+        assert_eq!(why(Counted::Shown, "depth"), Some(ROUGH));
+        let queues = [Counted::Shown, Counted::AllButHeld].map(|counted| {
+            Queue::new("q", Ok((figures(1, counted, None, 0.0), Duration::ZERO)), 0, 1)
+        });
+        let all = Scale::of(queues.into()).estimates;
+        let of = |field: &str| all.iter().filter(|estimate| estimate.field == field).count();
+        assert_eq!((of("backlog"), of("depth")), (2, 1), "{all:?}");
     }
 }

@@ -3,10 +3,10 @@
 //!
 //! | `GET` | answers |
 //! |---|---|
-//! | `/livez` | 200 while the worker moves, else 503: restart it. A handler that blocks every thread of the runtime for longer than [`stall_limit`](crate::WorkerBuilder::stall_limit) is a reason |
-//! | `/readyz` | 200 while receiving works from every queue, else 503: at the start, while the backend fails, after access was denied, at a shutdown |
+//! | `/livez` | 200 while the worker moves, else 503: restart it. The reason is a handler that blocks every thread of the runtime for longer than [`stall_limit`](crate::WorkerBuilder::stall_limit) |
+//! | `/readyz` | 200 while receiving works from every queue, else 503: until the queues were found, while the backend fails or throttles again and again, after access was denied, at a shutdown. A queue that waits for a permit, because jobs of others run, is well |
 //! | `/metrics` | the metrics of [`telemetry`](crate::telemetry), and all others of the program, as Prometheus reads them |
-//! | `/scale` | how much there is to do, as JSON; 503 while nobody knows |
+//! | `/scale` | how much there is to do, as JSON; 503 with the reasons while nothing is known of any queue |
 //!
 //! What is not well says why in its body, as text. Where the backend fails, a worker is not ready,
 //! but it lives: a restart would cure nothing.
@@ -21,29 +21,31 @@
 //!   "jobs": 123, "backlog": 107, "in_flight": 16, "slots": 16,
 //!   "depth": 140, "oldest_age_seconds": 12.5, "drain_seconds": 8.9, "poison": 0,
 //!   "sampled_seconds_ago": 3.2,
-//!   "estimates": ["jobs", "backlog", "oldest_age_seconds", "drain_seconds"],
-//!   "queues": [{ "queue": "mail", "jobs": 123 }]
+//!   "estimates": [{ "field": "drain_seconds", "why": "the backlog at the pace of this worker since the figures before" }],
+//!   "queues": [{ "queue": "mail", "jobs": 123, "estimates": [] }]
 //! }
 //! ```
 //!
 //! | field | what it is |
 //! |---|---|
-//! | `jobs` | `backlog` + `in_flight`: the work of this worker and what nobody has yet |
+//! | `jobs` | `backlog`, and what this worker held when that was counted |
 //! | `backlog` | messages that are due, whoever takes them |
-//! | `in_flight` | messages that this worker holds; those of other workers nobody can tell from those that are hidden until later |
+//! | `in_flight` | messages that this worker holds now; those of other workers nobody can tell from those that are hidden until later |
 //! | `slots` | how many jobs this worker runs at once |
 //! | `depth` | all messages: due, hidden until later, held by workers |
 //! | `oldest_age_seconds` | how long ago the oldest was sent that the backend shows; `null` if it shows none |
 //! | `drain_seconds` | how long the backlog would take this worker alone at the pace of late; `null` while it has none |
 //! | `poison` | messages in poison queues |
 //! | `sampled_seconds_ago` | how old the figures of the backend are: up to [`sample_every`](crate::WorkerBuilder::sample_every) |
-//! | `estimates` | which of them are estimates here; backends without exact figures count a peek of the first messages, or all but those that this worker holds |
-//! | `queues` | the same for each queue |
+//! | `estimates` | which of them are estimates here, each with the reason. On Azure Queue Storage up to 31 due messages are counted by a look at them; if there are more, `backlog` is all messages but those that this worker holds: those that are hidden until later, and those that other workers hold, are among them |
+//! | `queues` | the same for each queue; where nothing is known of one, its figures are `null`, and `problem` says why |
+//!
+//! A sum is `null` while a part of it is not known; what this worker itself does is always known.
 //!
 //! KEDA's `metrics-api` scaler reads it with `valueLocation: "backlog"`, or for one queue
-//! `queues.#(queue=="mail").backlog`; `examples/deploy/scale.yaml` has the whole, for several pods.
-//! It answers 503 as long as there are no figures, or
-//! none younger than three times [`sample_every`](crate::WorkerBuilder::sample_every): a scaler
+//! `queues.#(queue=="mail").backlog`; `examples/deploy/scale.yaml` has the whole, for several pods,
+//! whose `backlog` + `in_flight` may count some twice and is no more than `depth`. Figures older than
+//! three times [`sample_every`](crate::WorkerBuilder::sample_every) are taken for not known: a scaler
 //! should not act on those.
 //!
 //! # Several workers

@@ -11,6 +11,11 @@ use super::figures::Figures;
 #[cfg(feature = "http")]
 const DENIED: Duration = Duration::from_secs(30);
 
+/// From which time in a row on a queue that is throttled does not count as ready: it is asked to go
+/// slower, which it does.
+#[cfg(feature = "http")]
+const THROTTLED: u32 = 5;
+
 /// How one queue of a worker is.
 #[derive(Debug, Default)]
 pub(crate) struct QueueHealth {
@@ -19,71 +24,108 @@ pub(crate) struct QueueHealth {
 
 #[derive(Debug, Default)]
 struct State {
-    received: bool,
-    /// Since when, and how often in a row it failed, and what it said last.
-    failing: Option<(Instant, u32, String)>,
+    failing: Option<Failing>,
     denied_at: Option<Instant>,
-    /// Receives on their way, and since when there is one.
-    asking: u32,
-    asked_at: Option<Instant>,
+    /// Slots that wait for what a receive needs.
+    reserving: u32,
     figures: Option<Figures>,
+    /// Since when, and how often in a row they could not be had, and why.
+    unknown: Option<(Instant, u32, String)>,
 }
 
-/// A receive on its way.
-pub(crate) struct Asking<'a>(&'a QueueHealth);
+/// Receiving has failed since then, so often in a row.
+#[derive(Clone, Debug)]
+#[cfg_attr(not(feature = "http"), allow(dead_code, reason = "nobody asks"))]
+struct Failing {
+    since: Instant,
+    times: u32,
+    last: String,
+    why: Why,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Why {
+    /// Each time it was but throttled.
+    Throttled,
+    Failed,
+    /// A layer fails.
+    NotReady,
+}
+
+/// What a receive needs is waited for.
+pub(crate) struct Reserving<'a>(&'a QueueHealth);
 
 impl QueueHealth {
     pub(super) fn received(&self) {
-        let mut state = self.state();
-        state.received = true;
-        state.failing = None;
+        self.state().failing = None;
     }
 
-    pub(super) fn failed(&self, problem: String) {
+    /// A receive failed, or was `throttled`.
+    pub(super) fn failed(&self, problem: String, throttled: bool) {
+        self.fails(problem, if throttled { Why::Throttled } else { Why::Failed });
+    }
+
+    pub(super) fn not_ready(&self, problem: String) {
+        self.fails(problem, Why::NotReady);
+    }
+
+    fn fails(&self, last: String, why: Why) {
         let mut state = self.state();
-        let (since, times) = match &state.failing {
-            Some((since, times, _)) => (*since, times.saturating_add(1)),
-            None => (Instant::now(), 1),
+        let before = state.failing.take();
+        let (since, times, before) = match before {
+            Some(Failing { since, times, why, .. }) => (since, times, Some(why)),
+            None => (Instant::now(), 0, None),
         };
-        state.failing = Some((since, times, problem));
+        let why = match before {
+            Some(before) if why == Why::Throttled => before,
+            _ => why,
+        };
+        state.failing = Some(Failing { since, times: times.saturating_add(1), last, why });
     }
 
     pub(super) fn denied(&self) {
         self.state().denied_at = Some(Instant::now());
     }
 
-    pub(super) fn asks(&self) -> Asking<'_> {
-        let mut state = self.state();
-        state.asking += 1;
-        // With several on their way it is the oldest that counts, or one that came after it.
-        state.asked_at.get_or_insert_with(Instant::now);
-        Asking(self)
+    pub(super) fn reserves(&self) -> Reserving<'_> {
+        self.state().reserving += 1;
+        Reserving(self)
     }
 
-    /// Why jobs of this queue do not get received; `None` if they do.
+    /// Why jobs of this queue do not get received; `None` if they do, or nobody has tried. While a
+    /// queue waits for a permit, nobody tries.
     #[cfg(feature = "http")]
     pub(crate) fn problem(&self) -> Option<String> {
         let state = self.state();
-        if let Some((since, times, problem)) = &state.failing {
+        let counts = |failing: &&Failing| match failing.why {
+            Why::Throttled => failing.times >= THROTTLED && state.reserving == 0,
+            Why::Failed => state.reserving == 0,
+            Why::NotReady => true,
+        };
+        if let Some(Failing { since, times, last, .. }) = state.failing.as_ref().filter(counts) {
             let seconds = since.elapsed().as_secs();
             return Some(format!(
-                "receiving has failed for {seconds} s ({times} in a row), last: {problem}"
+                "receiving has failed for {seconds} s ({times} in a row), last: {last}"
             ));
         }
-        if state.denied_at.is_some_and(|at| at.elapsed() < DENIED) {
-            return Some("settling is not allowed with these credentials".to_owned());
-        }
-        (!state.received).then(|| "nothing was received yet".to_owned())
-    }
-
-    /// How long a receive has been on its way.
-    #[cfg(feature = "http")]
-    pub(crate) fn asking_for(&self) -> Duration {
-        self.state().asked_at.map_or(Duration::ZERO, |at| at.elapsed())
+        let denied = state.denied_at.is_some_and(|at| at.elapsed() < DENIED);
+        denied.then(|| "settling is not allowed with these credentials".to_owned())
     }
 
     pub(crate) fn sampled(&self, figures: Figures) {
-        self.state().figures = Some(figures);
+        let mut state = self.state();
+        state.figures = Some(figures);
+        state.unknown = None;
+    }
+
+    /// The figures could not be had.
+    pub(crate) fn not_sampled(&self, problem: String) {
+        let mut state = self.state();
+        let (since, times) = match &state.unknown {
+            Some((since, times, _)) => (*since, times.saturating_add(1)),
+            None => (Instant::now(), 1),
+        };
+        state.unknown = Some((since, times, problem));
     }
 
     /// What was sampled last.
@@ -92,15 +134,62 @@ impl QueueHealth {
         self.state().figures
     }
 
+    /// Why there are none newer, if it failed since.
+    #[cfg(feature = "http")]
+    pub(crate) fn unknown(&self) -> Option<String> {
+        self.state().unknown.as_ref().map(|(since, times, problem)| {
+            let seconds = since.elapsed().as_secs();
+            format!(
+                "asking for them has failed for {seconds} s ({times} in a row), last: {problem}"
+            )
+        })
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Asking<'_> {
+impl Drop for Reserving<'_> {
     fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.asking -= 1;
-        state.asked_at = (state.asking > 0).then(Instant::now);
+        self.0.state().reserving -= 1;
+    }
+}
+
+#[cfg(all(test, feature = "http"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_not_tried_has_no_problem() {
+        let health = QueueHealth::default();
+        assert_eq!(health.problem(), None);
+        let waiting = health.reserves();
+        assert_eq!(health.problem(), None);
+        drop(waiting);
+        health.failed("away".to_owned(), false);
+        assert!(health.problem().unwrap().ends_with("(1 in a row), last: away"));
+        let waiting = health.reserves();
+        assert_eq!(health.problem(), None, "nobody tries");
+        health.not_ready("a layer fails".to_owned());
+        assert!(health.problem().unwrap().ends_with("last: a layer fails"), "that is why");
+        drop(waiting);
+        health.received();
+        assert_eq!(health.problem(), None);
+    }
+
+    #[test]
+    fn to_be_throttled_now_and_then_is_no_problem() {
+        let health = QueueHealth::default();
+        for _ in 1..THROTTLED {
+            health.failed("busy".to_owned(), true);
+            assert_eq!(health.problem(), None);
+        }
+        health.failed("busy".to_owned(), true);
+        assert!(health.problem().unwrap().ends_with("(5 in a row), last: busy"));
+        health.received();
+        health.failed("away".to_owned(), false);
+        health.failed("busy".to_owned(), true);
+        assert!(health.problem().is_some(), "it was more than that before");
     }
 }

@@ -14,11 +14,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::facade::{Counter, Gauge, Histogram, counter, describe, gauge, histogram, is_recorded};
-use super::health::{Asking, QueueHealth};
+use super::health::{QueueHealth, Reserving};
 use super::names::{self, Metric};
-use crate::backend::BackendError;
-use crate::decide::Message;
-use crate::envelope::Envelope;
+use crate::backend::{BackendError, ErrorKind};
 use crate::{PoisonReason, QueueName};
 
 /// Why a message was put back without a run.
@@ -180,6 +178,7 @@ struct QueueHandles {
     leases_lost: Counter,
     settle_failures: Counter,
     slots_used: Gauge,
+    in_flight: Gauge,
     /// Of messages whose job is not known here.
     unknown: JobMeters,
     busy: AtomicU64,
@@ -208,6 +207,7 @@ impl QueueMeters {
             leases_lost: counter(&names::LEASES_LOST, &labels),
             settle_failures: counter(&names::SETTLE_FAILURES, &labels),
             slots_used: gauge(&names::SLOTS_USED, &labels),
+            in_flight: gauge(&names::IN_FLIGHT, &labels),
             unknown: JobMeters::new(queue, "unknown"),
             busy: AtomicU64::new(0),
             passed: AtomicU64::new(0),
@@ -215,7 +215,7 @@ impl QueueMeters {
         })))
     }
 
-    /// So many messages were received.
+    /// So many messages were received of the backend.
     pub(crate) fn received(&self, messages: usize) {
         if let Some(handles) = &self.0 {
             handles.health.received();
@@ -226,14 +226,14 @@ impl QueueMeters {
         }
     }
 
-    /// A receive is on its way until what is returned is dropped.
-    pub(crate) fn receives(&self) -> Option<Asking<'_>> {
-        self.0.as_ref().map(|handles| handles.health.asks())
+    /// What a receive needs is waited for until what is returned is dropped.
+    pub(crate) fn reserves(&self) -> Option<Reserving<'_>> {
+        self.0.as_ref().map(|handles| handles.health.reserves())
     }
 
     pub(crate) fn receive_failed(&self, error: &BackendError) {
         if let Some(handles) = &self.0 {
-            handles.health.failed(error.to_string());
+            handles.health.failed(error.to_string(), error.kind() == ErrorKind::Throttled);
         }
     }
 
@@ -242,7 +242,7 @@ impl QueueMeters {
         if let Some(handles) = &self.0 {
             handles
                 .health
-                .failed("a layer fails to become ready; its log line says why".to_owned());
+                .not_ready("a layer fails to become ready; its log line says why".to_owned());
         }
     }
 
@@ -273,20 +273,23 @@ impl QueueMeters {
     pub(crate) fn busy(&self) -> Busy<'_> {
         let handles = self.0.as_deref();
         if let Some(handles) = handles {
-            let busy = handles.busy.fetch_add(1, Relaxed) + 1;
-            handles.slots_used.set(busy as f64);
+            handles.busy.fetch_add(1, Relaxed);
         }
         Busy(handles)
     }
 
-    /// A message was received that may have taken a worker with it before.
-    #[inline]
-    pub(crate) fn seen(&self, message: &Message) {
-        if let Some(handles) = &self.0
-            && message.count.is_some_and(|count| count > 1)
-            && let Ok(envelope) = Envelope::decode(&message.body)
-            && envelope.history.open_mark(&message.message_id).is_some()
-        {
+    /// Shows how many slots have a message, and how many messages are held. Whoever shows it later
+    /// has looked later, which those who change it could not promise one another.
+    pub(crate) fn show_held(&self, in_flight: usize) {
+        if let Some(handles) = &self.0 {
+            handles.slots_used.set(handles.busy.load(Relaxed) as f64);
+            handles.in_flight.set(in_flight as f64);
+        }
+    }
+
+    /// A start was found to have ended with its worker, and that is on record.
+    pub(crate) fn crashed(&self) {
+        if let Some(handles) = &self.0 {
             handles.crashed.increment(1);
         }
     }
@@ -314,8 +317,7 @@ impl Drop for Busy<'_> {
     fn drop(&mut self) {
         if let Some(handles) = self.0 {
             handles.passed.fetch_add(1, Relaxed);
-            let busy = handles.busy.fetch_sub(1, Relaxed) - 1;
-            handles.slots_used.set(busy as f64);
+            handles.busy.fetch_sub(1, Relaxed);
         }
     }
 }
@@ -343,11 +345,11 @@ pub(crate) struct ClientMeters {
 }
 
 impl ClientMeters {
-    /// So many jobs were put on a queue, and so many were not.
+    /// So many jobs were put on a queue, and so many were not; it is none where its name is wrong.
     #[inline]
     pub(crate) fn enqueued(
         &self,
-        queue: &QueueName,
+        queue: Option<&QueueName>,
         job: &'static str,
         jobs: usize,
         failed: usize,
@@ -357,7 +359,11 @@ impl ClientMeters {
         }
     }
 
-    fn count(&self, queue: &QueueName, job: &'static str, jobs: usize, failed: usize) {
+    fn count(&self, queue: Option<&QueueName>, job: &'static str, jobs: usize, failed: usize) {
+        let Some(queue) = queue else {
+            describe();
+            return counter(&names::ENQUEUE_FAILED, &["unknown", job]).increment(failed as u64);
+        };
         let key = (queue.clone(), job);
         let add = |(enqueued, not): &Enqueues| {
             enqueued.increment(jobs as u64);

@@ -37,13 +37,24 @@
 //!
 //! What a worker counts is bound to the recorder that is there when it starts to run, and what a
 //! client counts to the one that is there when it first enqueues a job of a kind with any. A
-//! recorder of no size, such as a unit struct, is taken for none.
+//! recorder of no size, such as a unit struct, is taken for none. Two workers of one program that
+//! serve the same queue have the same metrics: counters add up, and of a gauge the last word holds,
+//! so let them be one worker.
 //!
 //! Backlog, age of the oldest and poison are asked of the backend
-//! [every 30 s](crate::WorkerBuilder::sample_every), which costs requests. Every worker shows those of
+//! [every 30 s](crate::WorkerBuilder::sample_every), which costs requests; where one cannot be had,
+//! it stays as it was, and a line at `warn` says so. What a worker holds itself is shown each second.
+//! Every worker shows those of
 //! its queues, so they are to be shown as a maximum, not as a sum. `job_completed_total` and the like
 //! are counted when it is decided what becomes of a job; where the backend does not hear of it,
 //! `job_settle_failures_total` counts as well, and the job comes again.
+//!
+//! A start that took its worker with it cannot be told from a message that was lost on its way. So
+//! from the second delivery of a job on each start is announced in its message, and those are what
+//! `job_crashed_total` counts, each when a later delivery finds it: the first such start of a job is
+//! never among them.
+//!
+//! A job that is handed over to the process for suspects was received, and is counted so, once.
 //!
 //! A supervisor counts its processes (`job_processes_..`) in its own process, by the recorder that is
 //! there. It serves nothing over HTTP: a program that wants these figures installs an exporter before

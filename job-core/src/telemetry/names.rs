@@ -83,7 +83,8 @@ metrics! {
     GIVEN_BACK: Counter of Count "job_given_back_total" ["queue", "job"]
         "Jobs that a shutdown gave back after their start."
     CRASHED: Counter of Count "job_crashed_total" ["queue"]
-        "Starts that ended with their worker going away."
+        "Starts that ended with their worker going away, as far as that can be told: from the second \
+         delivery of a job on, when the next one finds it out."
     DEFERRED: Counter of Count "job_deferred_total" ["queue", "job", "reason"]
         "Messages put back without a run: not_due, unknown, args, suspect, stopping."
     LEASE_RENEWALS: Counter of Count "job_lease_renewals_total" ["queue", "result"]
@@ -95,13 +96,14 @@ metrics! {
     EMPTY_POLLS: Counter of Count "job_empty_polls_total" ["queue"]
         "Receives that brought nothing."
     REQUESTS: Counter of Count "job_backend_requests_total" ["operation", "result"]
-        "Requests to the backend: ok, or the kind of the first error in the answer."
+        "Requests to the backend, each with what it repeats by itself: ok, cancelled if nobody waited \
+         for the answer, or the kind of the first error in it."
     REQUEST_DURATION: Histogram of Seconds "job_backend_request_duration_seconds" ["operation"]
         "How long requests to the backend took."
     RUN_DURATION: Histogram of Seconds "job_run_duration_seconds" ["queue", "job", "outcome"]
         "How long handlers ran: done, failed, discarded, snoozed, given_back."
     START_LATENCY: Histogram of Seconds "job_start_latency_seconds" ["queue", "job"]
-        "How long after it could have a job was started for the first time."
+        "How long after it could have a job was started, where it was its first delivery."
     SLOTS: Gauge of Count "job_slots" ["queue"]
         "How many jobs of a queue may run at once in this worker."
     SLOTS_USED: Gauge of Count "job_slots_used" ["queue"]

@@ -91,24 +91,44 @@ impl Metered {
             return request;
         }
         Box::pin(async move {
-            let sent_at = Instant::now();
+            let mut pending =
+                Pending { metered: self, operation, sent_at: Instant::now(), result: CANCELLED };
             let answer = request.await;
-            self.answered(operation, problem(&answer), sent_at.elapsed());
+            pending.result = problem(&answer).map_or(OK, kind_of);
             answer
         })
     }
 
-    fn answered(&self, operation: Operation, problem: Option<ErrorKind>, took: Duration) {
+    fn ended(&self, operation: Operation, result: &'static str, took: Duration) {
         let name = operation.as_str();
         let handles = self.handles[operation as usize].get_or_init(|| Handles {
-            ok: counter(&names::REQUESTS, &[name, "ok"]),
+            ok: counter(&names::REQUESTS, &[name, OK]),
             duration: histogram(&names::REQUEST_DURATION, &[name]),
         });
         handles.duration.record(took.as_secs_f64());
-        match problem {
-            None => handles.ok.increment(1),
-            Some(kind) => counter(&names::REQUESTS, &[name, kind_of(kind)]).increment(1),
+        match result {
+            OK => handles.ok.increment(1),
+            result => counter(&names::REQUESTS, &[name, result]).increment(1),
         }
+    }
+}
+
+const OK: &str = "ok";
+
+/// Nobody waits for the answer any more, such as that to a request that hangs.
+const CANCELLED: &str = "cancelled";
+
+/// A request on its way.
+struct Pending<'a> {
+    metered: &'a Metered,
+    operation: Operation,
+    sent_at: Instant,
+    result: &'static str,
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.metered.ended(self.operation, self.result, self.sent_at.elapsed());
     }
 }
 
@@ -209,7 +229,7 @@ impl Backend for Metered {
     {
         let each = |answer: &Vec<ItemResult<Receipt>>| {
             for (receipt, result) in receipts.iter().zip(answer) {
-                let result = of_one(result).map_or("ok", kind_of);
+                let result = of_one(result).map_or(OK, kind_of);
                 counter(&names::LEASE_RENEWALS, &[receipt.queue().as_str(), result]).increment(1);
             }
             of_first(answer)

@@ -8,6 +8,17 @@ use crate::backend::MessageId;
 use crate::decide::{Gone, Later, Refusal, Settlement};
 use crate::{JobId, Outcome, QueueName};
 
+/// A job by its id and its name.
+pub(crate) type JobName = (JobId, &'static str);
+
+/// Whose message it is, as far as that is known.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Whose<'a> {
+    pub(crate) message_id: &'a MessageId,
+    pub(crate) id: Option<JobId>,
+    pub(crate) job: Option<&'static str>,
+}
+
 /// A job that was started, or was to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told<'a> {
@@ -92,10 +103,12 @@ pub(crate) fn refused(
             meters.poisoned(*reason);
             events::message_poisoned(queue, message_id, id, job, *reason, problem);
         }
-        Settlement::Delete(Gone::Expired | Gone::Done | Gone::Discarded) => {
+        Settlement::Delete(Gone::Expired) => {
             meters.expired();
             events::job_expired(queue, id, job);
         }
+        // That takes a run.
+        Settlement::Delete(Gone::Done | Gone::Discarded) => {}
         Settlement::Rewrite { why, delay, .. } | Settlement::Release { why, delay } => {
             if *why == Later::Hop {
                 meters.deferred(Deferred::NotDue);

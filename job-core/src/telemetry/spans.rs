@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::time::{Instant, error::Elapsed};
 use tracing::{Instrument, Level, Span};
 
-use super::meters::QueueMeters;
+use super::runs::{JobName, Whose};
 use crate::backend::{Backend, BackendError, Batch, ErrorKind, MessageId};
 use crate::decide::{Gone, Later, Settlement};
 use crate::pipeline::Call;
@@ -240,10 +240,8 @@ impl Timed {
 pub(crate) async fn receive(
     queue: &QueueName,
     backend: &dyn Backend,
-    meters: &QueueMeters,
     request: impl Future<Output = Result<Result<Batch, BackendError>, Elapsed>>,
 ) -> Result<Result<Batch, BackendError>, Elapsed> {
-    let _asked = meters.receives();
     let span = tracing::debug_span!(
         target: TARGET,
         "job.receive",
@@ -356,6 +354,21 @@ impl<'a> Settling<'a> {
     pub(crate) fn job(id: JobId, job: &'static str, attempt: u32) -> Self {
         let (id, job, attempt) = (Some(id), Some(job), Some(attempt));
         Self { id, job, attempt, ..Self::default() }
+    }
+
+    /// A message that was not run; its job, if it is known whose it is.
+    pub(crate) fn refused(id: Option<JobId>) -> Self {
+        Self { id, ..Self::default() }
+    }
+
+    /// Which job it is, if that is known.
+    pub(crate) fn job_name(&self) -> Option<JobName> {
+        self.id.zip(self.job)
+    }
+
+    /// The same of a message for the log.
+    pub(crate) fn whose<'m>(&self, message_id: &'m MessageId) -> Whose<'m> {
+        Whose { message_id, id: self.id, job: self.job }
     }
 
     /// Finished jobs that are deleted together.

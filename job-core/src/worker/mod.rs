@@ -75,7 +75,7 @@ use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
 use crate::decide::{Rules, Suspects};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::telemetry::events;
-use crate::telemetry::figures::sample;
+use crate::telemetry::figures::{sample, show_held};
 use crate::telemetry::meters::QueueMeters;
 use crate::{Client, QueueName};
 
@@ -218,12 +218,13 @@ impl Worker {
             // On the clock of the worker's runtime, which tests may pause.
             None => drop(keeper.spawn(keep(backend, leases).in_current_span())),
         }
-        if queues.iter().any(|queue| queue.meters.is_on()) {
-            let sampled = queues.clone();
+        // Each by itself: none waits for another's answer.
+        for queue in queues.iter().filter(|queue| queue.meters.is_on()) {
+            let queue = Arc::clone(queue);
             match &aside {
-                Some(it) => it.spawn(sample(Arc::clone(it.backend()), sampled, sample_every)),
+                Some(it) => it.spawn(sample(Arc::clone(it.backend()), queue, sample_every)),
                 None => {
-                    let sampling = sample(Arc::clone(&settling), sampled, sample_every);
+                    let sampling = sample(Arc::clone(&settling), queue, sample_every);
                     drop(keeper.spawn(sampling.in_current_span()));
                 }
             }
@@ -261,6 +262,7 @@ impl Worker {
             counters.abandoned.add(handlers);
             events::handlers_abandoned(handlers, slots.len() as u64 - handlers);
         }
+        queues.iter().for_each(|queue| show_held(queue));
         let report = counters.report();
         events::worker_stopped(&report);
         Ok(report)

@@ -62,8 +62,7 @@ impl Served {
             // for ever; what it has leased comes again.
             let flight = lead.launch(reserved.len());
             let answer = timeout(self.receive_limit(), self.backend.receive(request));
-            let answer =
-                spans::receive(&self.plan.name, &*self.backend, &self.meters, answer).await;
+            let answer = spans::receive(&self.plan.name, &*self.backend, answer).await;
             match answer.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
                 Ok(batch) if batch.deliveries.is_empty() => {
                     self.meters.received(0);
@@ -77,7 +76,10 @@ impl Served {
                     self.pace().round_trip =
                         if backlog { sent_at.elapsed() } else { Duration::ZERO };
                     let most = if backlog { self.most_receives() } else { 1 };
-                    return flight.deliver(self.accept(batch, reserved, sent_at), most);
+                    let items = self.accept(batch, reserved, sent_at);
+                    self.counters.received.add(items.len() as u64);
+                    self.meters.received(items.len());
+                    return flight.deliver(items, most);
                 }
                 Err(error) => {
                     drop(reserved);
@@ -172,6 +174,8 @@ impl Served {
         if self.reserves_nothing {
             return Ok(std::iter::repeat_with(Reservation::default).take(most).collect());
         }
+        // It may take as long as others' jobs do, and is no fault of the backend's.
+        let _reserving = self.meters.reserves();
         let mut tickets = match &self.rate {
             Some(rate) => rate.tickets(most).await.into_iter().map(Some).collect(),
             None => std::iter::repeat_with(|| None).take(most).collect::<Vec<_>>(),
@@ -253,8 +257,6 @@ impl Served {
             pace.idle_wait = self.plan.settings.min_poll;
             pace.failures = 0;
         }
-        self.counters.received.add(deliveries.len() as u64);
-        self.meters.received(deliveries.len());
         drop(reserved.split_off(deliveries.len()));
         let received_at = Instant::now();
         let received = deliveries.into_iter().zip(reserved).map(|(delivery, reservation)| {

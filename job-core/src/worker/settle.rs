@@ -17,6 +17,7 @@ use crate::backend::{BackendError, ErrorKind, ItemResult, MessageId, Outgoing, R
 use crate::decide::{Gone, Later, Settlement};
 use crate::sabotage::{Sabotage, sabotaged};
 use crate::telemetry::events;
+use crate::telemetry::runs::{JobName, Whose};
 
 /// How long receiving pauses after access was denied.
 const DENIED_PAUSE: Duration = Duration::from_secs(10);
@@ -40,12 +41,21 @@ pub(super) enum Settled {
     Presumably,
 }
 
+/// A message whose job is done, to be deleted.
+#[derive(Debug)]
+pub(super) struct Finished {
+    pub(super) lease: Lease,
+    pub(super) message_id: MessageId,
+    /// `None` if it was done by an earlier delivery.
+    pub(super) job: Option<JobName>,
+}
+
 impl Served {
     /// Carries a settlement out and counts it.
     pub(super) async fn settle(
         &self,
         lease: Lease,
-        message: &MessageId,
+        whose: Whose<'_>,
         settlement: Settlement,
     ) -> Result<Settled, Unsettled> {
         let counters = &self.counters;
@@ -58,16 +68,16 @@ impl Served {
                 };
                 // It is so whether or not the backend hears of it.
                 counter.increment();
-                (self.delete(lease, message).await, None)
+                (self.delete(lease, whose).await, None)
             }
             Settlement::Rewrite { body, delay, why } => {
-                (self.rewrite(lease, message, body, delay).await, Some(self.counter_of(why)))
+                (self.rewrite(lease, whose, body, delay).await, Some(self.counter_of(why)))
             }
             Settlement::Release { delay, why } => {
-                (self.release(lease, delay).await, Some(self.counter_of(why)))
+                (self.release(lease, whose, delay).await, Some(self.counter_of(why)))
             }
             Settlement::Poison { fence, copy, .. } => {
-                (self.move_to_poison(lease, message, fence, copy).await, None)
+                (self.move_to_poison(lease, whose, fence, copy).await, None)
             }
         };
         match &settled {
@@ -105,10 +115,10 @@ impl Served {
     }
 
     /// Deletes several finished messages in one request.
-    pub(super) async fn delete_group(&self, group: &mut Vec<(Lease, MessageId)>) {
-        let messages = group.iter().map(|(_, message)| message.clone()).collect();
+    pub(super) async fn delete_group(&self, group: &mut Vec<Finished>) {
+        let messages = group.iter().map(|it| (it.message_id.clone(), it.job)).collect();
         let mut undeleted = Undeleted { served: self, messages };
-        let (mut held, busy) = self.leases.take_free(group.drain(..).map(|(lease, _)| lease));
+        let (mut held, busy) = self.leases.take_free(group.drain(..).map(|it| it.lease));
         for lease in busy {
             match lease.take().await {
                 Ok(it) => held.push(it),
@@ -133,7 +143,9 @@ impl Served {
                 Ok(()) => undeleted.forget(&message),
                 Err(error) => {
                     let held = Held { receipt, deadline };
-                    match self.delete_held(held, &message, Some(error)).await {
+                    let (id, job) = undeleted.job(&message).unzip();
+                    let whose = Whose { message_id: &message, id, job };
+                    match self.delete_held(held, whose, Some(error)).await {
                         Ok(_) => undeleted.forget(&message),
                         Err(unsettled) => self.count_unsettled(&unsettled),
                     }
@@ -142,11 +154,12 @@ impl Served {
         }
     }
 
-    async fn delete(&self, lease: Lease, message: &MessageId) -> Result<Settled, Unsettled> {
-        let mut undeleted = Undeleted { served: self, messages: vec![message.clone()] };
+    async fn delete(&self, lease: Lease, whose: Whose<'_>) -> Result<Settled, Unsettled> {
+        let messages = vec![(whose.message_id.clone(), None)];
+        let mut undeleted = Undeleted { served: self, messages };
         let held = lease.take().await?;
-        let settled = self.delete_held(held, message, None).await?;
-        undeleted.forget(message);
+        let settled = self.delete_held(held, whose, None).await?;
+        undeleted.forget(whose.message_id);
         Ok(settled)
     }
 
@@ -154,7 +167,7 @@ impl Served {
     async fn delete_held(
         &self,
         held: Held,
-        message: &MessageId,
+        whose: Whose<'_>,
         earlier: Option<BackendError>,
     ) -> Result<Settled, Unsettled> {
         let receipts = [held.receipt];
@@ -174,25 +187,25 @@ impl Served {
             Ok(()) => Ok(Settled::Surely),
             // The answer to an earlier try was lost: most likely it had worked.
             Err(failed) if failed.is_lease_lost() && failed.uncertain => {
-                self.remember_vain([message.clone()]);
+                self.remember_vain([whose.message_id.clone()]);
                 Ok(Settled::Presumably)
             }
-            Err(failed) => Err(self.unsettled(failed, "deleting a finished job")),
+            Err(failed) => Err(self.unsettled(whose, failed, "deleting a finished job")),
         }
     }
 
     async fn rewrite(
         &self,
         lease: Lease,
-        message: &MessageId,
+        whose: Whose<'_>,
         body: Bytes,
         delay: Duration,
     ) -> Result<Settled, Unsettled> {
         if !self.capabilities.replace {
             let outgoing = Outgoing::new(body).delay(delay);
             let what = "putting a job off";
-            self.send(&self.plan.name, outgoing, what).await?;
-            return self.delete(lease, message).await;
+            self.send(&self.plan.name, whose, outgoing, what).await?;
+            return self.delete(lease, whose).await;
         }
         let held = lease.take().await?;
         let replaced = persist(held.deadline, false, || {
@@ -204,24 +217,34 @@ impl Served {
             // It is forgotten what happened, but not the job, and not the wait.
             Err(failed) if failed.is(ErrorKind::TooLarge) => {
                 events::history_lost(&self.plan.name);
-                self.release_held(held, delay).await
+                self.release_held(held, whose, delay).await
             }
-            Err(failed) => Err(self.unsettled(failed, "putting a job off")),
+            Err(failed) => Err(self.unsettled(whose, failed, "putting a job off")),
         }
     }
 
-    async fn release(&self, lease: Lease, delay: Duration) -> Result<Settled, Unsettled> {
+    async fn release(
+        &self,
+        lease: Lease,
+        whose: Whose<'_>,
+        delay: Duration,
+    ) -> Result<Settled, Unsettled> {
         let held = lease.take().await?;
-        self.release_held(held, delay).await
+        self.release_held(held, whose, delay).await
     }
 
-    async fn release_held(&self, held: Held, delay: Duration) -> Result<Settled, Unsettled> {
+    async fn release_held(
+        &self,
+        held: Held,
+        whose: Whose<'_>,
+        delay: Duration,
+    ) -> Result<Settled, Unsettled> {
         let released =
             persist(held.deadline, false, || self.settling.release(&held.receipt, delay)).await;
         match released {
             Ok(()) => Ok(Settled::Surely),
             Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(Settled::Presumably),
-            Err(failed) => Err(self.unsettled(failed, "giving a job back")),
+            Err(failed) => Err(self.unsettled(whose, failed, "giving a job back")),
         }
     }
 
@@ -230,28 +253,28 @@ impl Served {
     async fn move_to_poison(
         &self,
         lease: Lease,
-        message: &MessageId,
+        whose: Whose<'_>,
         fence: Option<Bytes>,
         copy: Bytes,
     ) -> Result<Settled, Unsettled> {
         let fence = fence.filter(|_| !sabotaged(Sabotage::NoFence));
         let lease = match fence {
-            Some(fence) => self.hold_with(lease, fence, "marking a job as poison").await?,
+            Some(fence) => self.hold_with(lease, whose, fence, "marking a job as poison").await?,
             None => lease,
         };
         let (poison, copy) = (&self.plan.poison, Outgoing::new(copy));
         let what = "moving a job to the poison queue";
         if sabotaged(Sabotage::DeleteBeforeCopy) {
-            self.delete(lease, message).await?;
-            self.send(poison, copy, what).await?;
+            self.delete(lease, whose).await?;
+            self.send(poison, whose, copy, what).await?;
             return Ok(Settled::Surely);
         }
         if sabotaged(Sabotage::CopyTwice) {
-            self.send(poison, copy.clone(), what).await?;
+            self.send(poison, whose, copy.clone(), what).await?;
         }
-        self.send(poison, copy, what).await?;
+        self.send(poison, whose, copy, what).await?;
         self.counters.poisoned.increment();
-        self.delete(lease, message).await
+        self.delete(lease, whose).await
     }
 
     /// Rewrites the body and goes on holding the message, under a new lease. A body that is too large is left
@@ -259,6 +282,7 @@ impl Served {
     pub(super) async fn hold_with(
         &self,
         lease: Lease,
+        whose: Whose<'_>,
         body: Bytes,
         what: &'static str,
     ) -> Result<Lease, Unsettled> {
@@ -275,7 +299,7 @@ impl Served {
             Err(failed) if failed.is(ErrorKind::TooLarge) => {
                 Ok(self.enter(held.receipt, held.deadline - length))
             }
-            Err(failed) => Err(self.unsettled(failed, what)),
+            Err(failed) => Err(self.unsettled(whose, failed, what)),
         }
     }
 
@@ -288,6 +312,7 @@ impl Served {
     async fn send(
         &self,
         queue: &QueueName,
+        whose: Whose<'_>,
         message: Outgoing,
         what: &'static str,
     ) -> Result<(), Unsettled> {
@@ -295,27 +320,28 @@ impl Served {
         let until = Instant::now() + self.leases.lease();
         let sent =
             persist(until, false, || async { only(self.settling.send(queue, &messages).await) });
-        sent.await.map(drop).map_err(|failed| self.unsettled(failed, what))
+        sent.await.map(drop).map_err(|failed| self.unsettled(whose, failed, what))
     }
 
     /// Logs a failure for good and pauses the queue if access was denied.
-    fn unsettled(&self, failed: Failed, what: &'static str) -> Unsettled {
+    fn unsettled(&self, whose: Whose<'_>, failed: Failed, what: &'static str) -> Unsettled {
         let queue = &self.plan.name;
+        let Whose { message_id, id, job } = whose;
         let Some(error) = failed.error else {
-            events::settle_timed_out(queue, what);
+            events::settle_timed_out(queue, message_id, id, job, what);
             return Unsettled::Failed;
         };
         match error.kind() {
             ErrorKind::LeaseLost => {
-                events::settle_too_late(queue, what, &error);
+                events::settle_too_late(queue, message_id, id, job, what, &error);
                 return Unsettled::LeaseLost;
             }
             ErrorKind::Unauthorized => {
                 self.meters.denied();
-                events::settle_denied(queue, what, &error);
+                events::settle_denied(queue, message_id, id, job, what, &error);
                 self.pause(DENIED_PAUSE);
             }
-            _ => events::settle_failed(queue, what, &error),
+            _ => events::settle_failed(queue, message_id, id, job, what, &error),
         }
         Unsettled::Failed
     }
@@ -331,19 +357,23 @@ impl From<LeaseLost> for Unsettled {
 /// about, are remembered, so that their redelivery is deleted and not run again.
 struct Undeleted<'a> {
     served: &'a Served,
-    messages: Vec<MessageId>,
+    messages: Vec<(MessageId, Option<JobName>)>,
 }
 
 impl Undeleted<'_> {
     fn forget(&mut self, message: &MessageId) {
-        self.messages.retain(|own| own != message);
+        self.messages.retain(|(own, _)| own != message);
+    }
+
+    fn job(&self, message: &MessageId) -> Option<JobName> {
+        self.messages.iter().find(|(own, _)| own == message)?.1
     }
 }
 
 impl Drop for Undeleted<'_> {
     fn drop(&mut self) {
         if !self.messages.is_empty() {
-            self.served.remember_vain(self.messages.drain(..));
+            self.served.remember_vain(self.messages.drain(..).map(|(message, _)| message));
         }
     }
 }

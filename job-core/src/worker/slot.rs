@@ -17,9 +17,8 @@ use super::jobs::JobEntry;
 use super::lease::Lease;
 use super::rate::Ticket;
 use super::served::Served;
-use super::settle::{Settled, Unsettled};
+use super::settle::{Finished, Settled, Unsettled};
 use super::start::MarkedStart;
-use crate::backend::MessageId;
 use crate::context::About;
 use crate::decide::raw::{self, RawJob};
 use crate::decide::{self, Admission, Gone, Message, Refusal, Rules, Seen, Settlement};
@@ -29,7 +28,7 @@ use crate::pipeline::catch_panic::{Panicked, catch, speakable};
 use crate::pipeline::{Call, JobService, Ready};
 use crate::telemetry::events;
 use crate::telemetry::meters::Deferred;
-use crate::telemetry::runs::{Told, refused};
+use crate::telemetry::runs::{JobName, Told, Whose, refused};
 use crate::telemetry::spans::{self, Settling};
 use crate::{Args, ArgsError, BoxError, JobContext, JobId, Outcome, PoisonReason};
 
@@ -58,7 +57,7 @@ pub(crate) struct Slot {
     /// Other services that were called, until they go back to where all slots take them from.
     called: Vec<JobService>,
     /// Finished, and not yet deleted. Never kept while a job waits for anything.
-    finished: Vec<(Lease, MessageId)>,
+    finished: Vec<Finished>,
 }
 
 /// What a run needs to know about its job.
@@ -198,16 +197,15 @@ impl Slot {
         };
         if served.is_vain(&message.message_id) {
             events::job_came_again(seen.queue, seen.message_id);
-            self.finish(lease, &message).await;
+            self.finish(lease, &message, None).await;
             return;
         }
         let Reservation { worker, queue, permit, ticket } = reservation;
         let worker = worker.or_else(|| self.stack.take()).unwrap_or_else(|| served.stack.clone());
         let ready = Ready { worker, queue };
         let message = &message;
-        served.meters.seen(message);
         let _busy = served.meters.busy();
-        let asked = false;
+        let (asked, crashed) = (false, false);
         let (began, about) = (None, Settling::default());
         let run = Run {
             slot: self,
@@ -218,6 +216,7 @@ impl Slot {
             lease,
             ticket,
             asked,
+            crashed,
             began,
             about,
         };
@@ -238,8 +237,8 @@ impl Slot {
     }
 
     /// The message is to be deleted, in company where the backend takes several.
-    async fn finish(&mut self, lease: Lease, message: &Message) {
-        self.finished.push((lease, message.message_id.clone()));
+    async fn finish(&mut self, lease: Lease, message: &Message, job: Option<JobName>) {
+        self.finished.push(Finished { lease, message_id: message.message_id.clone(), job });
         if self.finished.len() >= GROUP.min(self.served.capabilities.max_delete) {
             self.flush().await;
         }
@@ -270,6 +269,9 @@ struct Run<'a> {
     ticket: Option<Ticket>,
     /// Who may know what became of the start that is marked in it was asked.
     asked: bool,
+    /// That start was a crash, which is not on record yet: until then, the next delivery finds it,
+    /// too.
+    crashed: bool,
     /// When its handler started.
     began: Option<Instant>,
     /// What is known of its job.
@@ -305,9 +307,7 @@ impl Run<'_> {
         let (envelope, job, mark) = match admission {
             Admission::Run { envelope, job, mark } => (envelope, job, mark),
             Admission::Settle(settlement, refusal) => {
-                self.log_refusal(&settlement, &refusal);
-                self.settle(settlement).await;
-                return;
+                return self.refuse(settlement, &refusal).await;
             }
             Admission::HandOver(settlement, refusal) => {
                 self.slot.flush().await;
@@ -327,7 +327,10 @@ impl Run<'_> {
         });
         if let Some(mark) = mark {
             self.slot.flush().await;
-            match served.hold_with(self.lease, mark, "marking a start").await {
+            let (name, attempt) = (job.registration.name, envelope.history.attempt());
+            self.about = Settling::job(envelope.id, name, attempt);
+            let whose = self.about.whose(&message.message_id);
+            match served.hold_with(self.lease, whose, mark, "marking a start").await {
                 Ok(lease) => self.lease = lease,
                 // It may have been written all the same, but nothing starts.
                 Err(unsettled) => return served.count_unsettled(&unsettled),
@@ -340,6 +343,9 @@ impl Run<'_> {
                     decide::decide(envelope, verbatim, seen, &outcome, policy, capabilities, rng);
                 return self.settle_start(settlement, marked).await;
             }
+        }
+        if std::mem::take(&mut self.crashed) {
+            served.meters.crashed();
         }
         let give_up = Instant::now() + longest + CANCEL_GRACE;
 
@@ -412,9 +418,7 @@ impl Run<'_> {
         if let Some(settlement) = raw::admit(message, raw_job, seen, policy, capabilities) {
             let name = Some(registration.name.to_owned());
             let refusal = Refusal { id: Some(id), name, problem: None };
-            self.log_refusal(&settlement, &refusal);
-            self.settle(settlement).await;
-            return;
+            return self.refuse(settlement, &refusal).await;
         }
         let attempt = raw::attempt(seen);
         let ran = match &plain {
@@ -451,6 +455,7 @@ impl Run<'_> {
 
     /// Decodes the args and runs the job.
     async fn start(&mut self, start: Start<'_>, ready: Ready) -> Ran {
+        self.about = Settling::job(start.id, start.job.registration.name, start.attempt);
         let prepared = match prepare(start.job, start.args) {
             Ok(prepared) => prepared,
             Err(Unprepared::Misfit(misfit)) => return Ran::Misfit(misfit.to_string()),
@@ -458,7 +463,6 @@ impl Run<'_> {
         };
         let now = Instant::now();
         self.began = Some(now);
-        self.about = Settling::job(start.id, start.job.registration.name, start.attempt);
         start.job.meters.starts(|| self.waited(start.due_at));
         let timeout = start.job.timeout;
         if self.lease.begin(now, now + timeout + self.served.grace).is_err() {
@@ -533,15 +537,19 @@ impl Run<'_> {
     async fn give_back_unstarted(self) {
         let Self { served, message, seen, .. } = self;
         let release = Settlement::Release { delay: Duration::ZERO, why: decide::Later::GiveBack };
-        served.meters.unknown_job().deferred(Deferred::Stopping);
+        let mut job = served.plan.raw.as_ref();
         let settlement = match Envelope::decode(&message.body) {
             // With its deliveries accounted for, or the next one would look like a crash.
             Ok(envelope) if served.plan.raw.is_none() && envelope.poison.is_none() => {
+                job = served.plan.jobs.find(&envelope.name);
                 decide::give_back_unstarted(envelope, seen, &served.capabilities)
             }
             _ => release,
         };
-        self.settle(settlement).await;
+        let meters = job.map_or(served.meters.unknown_job(), |job| &job.meters);
+        meters.deferred(Deferred::Stopping);
+        // An open mark stays open.
+        Run { crashed: false, ..self }.settle(settlement).await;
     }
 
     /// Whether the start that is marked in it was survived, of whoever may know; and then what is
@@ -567,11 +575,8 @@ impl Run<'_> {
                 let message = without_mark(message.clone(), mark);
                 self.again(&message, ready).await;
             }
-            Fate::Unknown => self.again(message, ready).await,
-            Fate::Open => {
-                self.log_refusal(&otherwise, refusal);
-                self.settle(otherwise).await;
-            }
+            Fate::Unknown => Run { crashed: true, ..self }.again(message, ready).await,
+            Fate::Open => self.refuse(otherwise, refusal).await,
         }
     }
 
@@ -599,9 +604,7 @@ impl Run<'_> {
             }
         };
         let Some(claim) = claim.await else {
-            self.log_refusal(&otherwise, refusal);
-            self.settle(otherwise).await;
-            return;
+            return self.refuse(otherwise, refusal).await;
         };
         let server_now = self.now();
         match self.lease.take().await {
@@ -627,7 +630,8 @@ impl Run<'_> {
         self.served.meters.lease_lost();
         // Takes it off the book.
         let _ = self.lease.take().await;
-        events::lease_lost(self.seen.queue, self.seen.message_id);
+        let Whose { message_id, id, job } = self.about.whose(self.seen.message_id);
+        events::lease_lost(self.seen.queue, message_id, id, job);
     }
 
     /// Settles a message whose start was marked, if it was. Until that has come about, the process
@@ -640,7 +644,7 @@ impl Run<'_> {
         };
         let Self { served, message, lease, about, .. } = self;
         let about = about.message(&message.message_id).settlement(&settlement);
-        let settling = served.settle(lease, &message.message_id, settlement);
+        let settling = served.settle(lease, about.whose(&message.message_id), settlement);
         let settling = spans::settle(about, &served.plan.name, &*served.settling, settling);
         let mut settling = pin!(settling);
         let settled = match timeout(BELIEVED_AFTER, &mut settling).await {
@@ -656,16 +660,27 @@ impl Run<'_> {
         }
     }
 
+    /// Settles a message that is not run.
+    async fn refuse(self, settlement: Settlement, refusal: &Refusal) {
+        self.log_refusal(&settlement, refusal);
+        Run { about: Settling::refused(refusal.id), ..self }.settle(settlement).await;
+    }
+
     async fn settle(self, settlement: Settlement) {
         if let Settlement::Delete(Gone::Done) = settlement {
             self.served.counters.completed.increment();
-            return self.slot.finish(self.lease, self.message).await;
+            return self.slot.finish(self.lease, self.message, self.about.job_name()).await;
         }
         let Self { served, message, about, .. } = self;
         let about = about.message(&message.message_id).settlement(&settlement);
-        let settled = served.settle(self.lease, &message.message_id, settlement);
+        let records = !matches!(settlement, Settlement::Release { .. });
+        let whose = about.whose(&message.message_id);
+        let settled = served.settle(self.lease, whose, settlement);
         // What is not settled was counted and logged.
-        let _ = spans::settle(about, &served.plan.name, &*served.settling, settled).await;
+        let settled = spans::settle(about, &served.plan.name, &*served.settling, settled).await;
+        if self.crashed && records && settled.is_ok() {
+            served.meters.crashed();
+        }
     }
 
     /// How long after it could have it starts now, unless it was here before.

@@ -86,6 +86,11 @@ impl Heard {
         runs
     }
 
+    /// A run that was not waited for yet.
+    pub fn try_next(&mut self) -> Option<Run> {
+        self.0.try_recv().ok()
+    }
+
     /// Nothing ran that was not asked for.
     #[track_caller]
     pub fn nothing(&mut self) {

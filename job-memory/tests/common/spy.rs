@@ -23,6 +23,7 @@ pub enum Op {
     Release,
     Replace,
     Delete,
+    Stats,
 }
 
 /// What it was asked.
@@ -254,7 +255,8 @@ impl Backend for Spy {
     }
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BackendError> {
-        self.inner.stats(queue).await
+        let fate = self.ask(Op::Stats, queue, 1, Bytes::new());
+        Self::one(fate, self.inner.stats(queue)).await
     }
 
     async fn purge(&self, queue: &QueueName) -> Result<Option<u64>, BackendError> {

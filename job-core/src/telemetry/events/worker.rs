@@ -118,6 +118,8 @@ events! { EVENTS, "job_core::worker";
     WARN lease_lost "the lease was lost while the job ran; it was cancelled and will run again" {
         queue: &QueueName => display,
         message_id: &MessageId => display,
+        id: Option<JobId> => display_if,
+        job: Option<&str>,
     }
     WARN renewal_failed "renewing a lease failed; trying again" {
         queue: &QueueName => display,
@@ -161,24 +163,41 @@ events! { EVENTS, "job_core::worker";
     }
     WARN settle_timed_out "settling took too long; the job comes again when its lease ends" {
         queue: &QueueName => display,
+        message_id: &MessageId => display,
+        id: Option<JobId> => display_if,
+        job: Option<&str>,
         step: &str,
     }
     WARN settle_too_late "settling came too late; the job may run again" {
         queue: &QueueName => display,
+        message_id: &MessageId => display,
+        id: Option<JobId> => display_if,
+        job: Option<&str>,
         step: &str,
         error: &BackendError => display,
     }
     ERROR settle_denied "settling is not allowed; receiving pauses" {
         queue: &QueueName => display,
+        message_id: &MessageId => display,
+        id: Option<JobId> => display_if,
+        job: Option<&str>,
         step: &str,
         error: &BackendError => display,
     }
     WARN settle_failed "settling failed; the job comes again when its lease ends" {
         queue: &QueueName => display,
+        message_id: &MessageId => display,
+        id: Option<JobId> => display_if,
+        job: Option<&str>,
         step: &str,
         error: &BackendError => display,
     }
-    DEBUG sample_failed "the figures of a queue cannot be asked for; trying again" {
+    WARN sample_failed "the figures of a queue cannot be asked for; trying again" {
+        queue: &QueueName => display,
+        error: &BackendError => display,
+        wait: Duration => debug,
+    }
+    DEBUG sample_failed_again "the figures of a queue still cannot be asked for" {
         queue: &QueueName => display,
         error: &BackendError => display,
         wait: Duration => debug,
