@@ -2,6 +2,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,7 @@ cases! {
     a_process_that_is_terminated_alone_drains_and_is_started_again,
     jobs_that_kill_their_process_are_quarantined,
     many_innocents_outlive_several_killers,
+    a_start_that_is_not_over_is_no_crash,
     who_was_there_too_often_runs_alone_and_completes,
     suspects_run_one_at_a_time_in_a_process_of_their_own,
     suspects_wait_for_a_process_that_does_not_start,
@@ -485,8 +487,11 @@ fn each_process_has_a_port_which_its_successor_gets() {
 /// A port which, like the next one, nobody has, and a listener that has the one after these. Outside
 /// of the range from which the system takes ports for connections.
 fn free_ports() -> (u16, TcpListener) {
+    // Tests run side by side, and each takes its ports a little later.
+    static TESTS: AtomicU16 = AtomicU16::new(0);
     let bind = |port: u16| TcpListener::bind(("127.0.0.1", port));
-    let from = 10_000 + (std::process::id() % 10_000) as u16;
+    let own = TESTS.fetch_add(300, Ordering::Relaxed);
+    let from = 10_000 + own + (std::process::id() % 9_000) as u16;
     let found = (from..from + 10_000).step_by(3).find_map(|port| {
         let (_base, _first) = (bind(port).ok()?, bind(port + 1).ok()?);
         Some((port, bind(port + 2).ok()?))
@@ -595,10 +600,50 @@ fn many_innocents_outlive_several_killers() {
     assert_eq!((bench.poisoned(), bench.depth()), (expected, 0));
 }
 
+/// Its process may live although others receive its message: it was stopped for longer than a lease.
+fn a_start_that_is_not_over_is_no_crash() {
+    let bench = Bench::new("open");
+    let (base, other) = free_ports();
+    drop(other);
+    let http = base.to_string();
+    let mut running = bench.start(&[("processes", "2"), ("crash_loop", "50"), ("http", &http)]);
+    bench.enqueue(["gate-a"]);
+    // From the second start on they are announced.
+    kill(running.started("gate-a").pid, Signal::KILL);
+    let stopped = running.nth("start", "gate-a", 2);
+    kill(stopped.pid, Signal::STOP);
+    let port = |process: &str| base + process.parse::<u16>().unwrap();
+    let other = if stopped.process == "1" { "2" } else { "1" };
+    let deferred =
+        format!("job_deferred_total{{queue=\"{}\",job=\"act\",reason=\"suspect\"}} ", bench.queue);
+    until_answers(port(other), "/metrics", "200 ", &deferred);
+    let none = counted("crashed", &bench, 0);
+    until_answers(port(other), "/metrics", "200 ", &none);
+    kill(stopped.pid, Signal::CONT);
+    bench.open("gate-a");
+    assert_eq!(running.done("gate-a").attempt, 1);
+    for process in ["1", "2"] {
+        let answer = ask(port(process), "/metrics").unwrap();
+        assert!(answer.contains(&none), "{answer}");
+    }
+    running.signal(Signal::TERM);
+    ends_well(&mut running);
+    assert_eq!((bench.poisoned(), bench.depth()), (vec![], 0));
+}
+
+/// How often that was counted of the queue of a bench, as `/metrics` shows it.
+fn counted(what: &str, bench: &Bench, times: u64) -> String {
+    format!("job_{what}_total{{queue=\"{}\"}} {times}\n", bench.queue)
+}
+
 /// Somebody else kills their process each time.
 fn who_was_there_too_often_runs_alone_and_completes() {
     let bench = Bench::new("there");
-    let mut running = bench.start(&[("concurrency", "2"), ("crash_loop", "50")]);
+    let (base, other) = free_ports();
+    drop(other);
+    let http = base.to_string();
+    let settings = [("concurrency", "2"), ("crash_loop", "50"), ("http", &*http)];
+    let mut running = bench.start(&settings);
     bench.enqueue(["gate-a"]);
     bench.enqueue_with_attempts("gate-b", 2);
     // The first time is not on record.
@@ -610,6 +655,11 @@ fn who_was_there_too_often_runs_alone_and_completes() {
     // One has its last attempt, the other may be there once more.
     let (a, b) = (running.nth("start", "gate-a", 3), running.nth("start", "gate-b", 3));
     assert_eq!((&*a.process, &*b.process), ("1", "suspects"));
+    // One has received both, and each has found out about one of them.
+    for (port, received) in [(base + 1, 2), (base, 0)] {
+        let answer = until_answers(port, "/metrics", "200 ", &counted("crashed", &bench, 1));
+        assert!(answer.contains(&counted("received", &bench, received)), "{answer}");
+    }
     kill(a.pid, Signal::KILL);
     bench.open("gate-b");
     running.done("gate-b");
