@@ -423,6 +423,9 @@ async fn nothing_of_a_job_s_args_reaches_a_log_or_an_error() {
     put(&spy, WORK, format!("{canary}\u{0}").into_bytes()).await;
     let mut faults = 0;
     spy.rule(move |request| {
+        if request.op == Op::Stats {
+            return Fate::Pass;
+        }
         faults += 1;
         match request.op {
             Op::Create => Fate::Pass,

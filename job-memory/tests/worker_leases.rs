@@ -264,7 +264,7 @@ async fn settling_waits_for_a_backend_that_comes_back() {
     put_jobs(&spy, ["done", "retry", "permanent"]).await;
     let end = Instant::now() + 15 * SECOND;
     spy.rule(move |request| match request.op {
-        Op::Create | Op::Receive => Fate::Pass,
+        Op::Create | Op::Receive | Op::Stats => Fate::Pass,
         _ if Instant::now() < end => Fate::Refuse(ErrorKind::Unavailable),
         _ => Fate::Pass,
     });

@@ -271,7 +271,7 @@ impl WorkerBuilder {
 
     /// How often the backend is asked for backlog, age of the oldest message and poison of each
     /// queue; 30 s by default. It is asked only where somebody wants to know: where a recorder of
-    /// the `metrics` facade is there when the worker starts, or with [`http`](Self::http).
+    /// the `metrics` facade is there when the worker starts, or with `http`.
     ///
     /// It costs requests: on Azure Queue Storage three for each queue and time, so 8,640 a day for
     /// each worker by default, or $0.10 a month.
