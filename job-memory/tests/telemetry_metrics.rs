@@ -116,11 +116,10 @@ async fn everything_is_counted_once() {
     }
     client.enqueue(Act { order: "fine".into() }).delay(MINUTE).await.unwrap();
     assert!(client.enqueue(Act { order: "x".repeat(100_000) }).await.is_err());
-    put_job(&spy, &with(job("x"), "name", json!("unknown"))).await;
     put_job(&spy, &with(job("x"), "delay_left_ms", json!(1000))).await;
     put_job(&spy, &with(job("x"), "options", json!({ "expires_in_ms": 0 }))).await;
     put(&spy, WORK, "no job").await;
-    reached(|| async { total(&spy, WORK).await == 1 }).await;
+    drained(&spy, WORK).await;
 
     spy.rule(|request| match request.op {
         Op::Replace => Fate::Refuse(ErrorKind::Other),
@@ -193,6 +192,21 @@ async fn everything_is_counted_once() {
         "job_processes_killed_total",
     ];
     assert_eq!(missing, elsewhere);
+}
+
+/// It comes again and again, after waits of any length, so it is in no other test's figures.
+#[tokio::test(start_paused = true)]
+async fn a_job_that_nobody_knows_is_counted_as_put_back() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = set_default_local_recorder(&recorder);
+    let backend = memory().await;
+    put_job(&backend, &with(job("x"), "name", json!("unknown"))).await;
+    let worker = Running::new(builder(backend, told(|_, _| async { Ok(()) }).0));
+    sleep(SECOND).await;
+    worker.stop().await;
+    let end = Counted::take(&snapshotter);
+    end.is("job_deferred_total{queue=work,job=unknown,reason=unknown}", 1.0);
 }
 
 /// What a worker holds it shows without asking the backend, which it does but rarely.
