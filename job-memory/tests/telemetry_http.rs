@@ -3,17 +3,20 @@
 mod common;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use common::*;
 use job_core::backend::ErrorKind;
-use job_core::{Queue, WorkerBuilder, WorkerError};
+use job_core::middleware::{Call, JobFuture, JobService};
+use job_core::{BoxError, Outcome, Queue, WorkerBuilder, WorkerError};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::sleep;
+use tower::{Layer, Service};
 
 const LOOPBACK: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
 
@@ -174,6 +177,114 @@ async fn a_queue_that_waits_for_a_permit_is_ready() {
     worker.stop().await;
 }
 
+/// A layer that is as the test says, and keeps each state until the next.
+#[derive(Clone, Default)]
+struct Gate {
+    is: Arc<Mutex<Is>>,
+    /// Somebody waits for it.
+    waits: Arc<Notify>,
+}
+
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Is {
+    #[default]
+    Open,
+    Broken,
+    Shut,
+}
+
+impl Gate {
+    fn set(&self, is: Is) {
+        *self.is.lock().unwrap() = is;
+    }
+}
+
+impl Layer<JobService> for Gate {
+    type Service = Gated;
+
+    fn layer(&self, inner: JobService) -> Gated {
+        Gated { gate: self.clone(), inner }
+    }
+}
+
+#[derive(Clone)]
+struct Gated {
+    gate: Gate,
+    inner: JobService,
+}
+
+impl Service<Call> for Gated {
+    type Response = Outcome;
+    type Error = BoxError;
+    type Future = JobFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        match *self.gate.is.lock().unwrap() {
+            Is::Open => self.inner.poll_ready(cx),
+            Is::Broken => Poll::Ready(Err("it is broken".into())),
+            Is::Shut => {
+                self.gate.waits.notify_one();
+                Poll::Pending
+            }
+        }
+    }
+
+    fn call(&mut self, call: Call) -> JobFuture {
+        self.inner.call(call)
+    }
+}
+
+/// Where the service failed and nobody can ask it again, nothing is known to be well.
+#[tokio::test]
+async fn a_queue_that_waits_for_a_layer_after_a_failure_is_not_ready() {
+    let spy = spied().await;
+    let (script, _heard) = obedient();
+    spy.rule(|request| match request.op {
+        Op::Receive => Fate::Refuse(ErrorKind::Unavailable),
+        _ => Fate::Pass,
+    });
+    let gate = Gate::default();
+    let worker = Running::new(watched(&spy, script).layer(gate.clone()));
+    let address = worker.handle.http_address().await;
+    until_said(address, "work: receiving has failed ").await;
+    gate.set(Is::Shut);
+    gate.waits.notified().await;
+    let (status, body) = get(address, "/readyz").await;
+    assert!(status == 503 && body.contains("the service is unavailable"), "{status} {body}");
+    worker.stop().await;
+}
+
+/// That a layer failed is over once it is ready, although nothing can be received yet.
+#[tokio::test]
+async fn a_queue_whose_layer_has_recovered_may_wait_for_a_permit() {
+    let spy = spied().await;
+    create(&spy.inner, "more").await;
+    let go_on = Arc::new(Notify::new());
+    let open = Arc::clone(&go_on);
+    let (script, mut heard) = told(move |_, _| {
+        let go_on = Arc::clone(&go_on);
+        async move {
+            go_on.notified().await;
+            Ok(())
+        }
+    });
+    let gate = Gate::default();
+    gate.set(Is::Broken);
+    let more = Queue::new("more").layer(gate.clone());
+    let worker = Running::new(watched(&spy, script).queue(more).concurrency(1));
+    let address = worker.handle.http_address().await;
+    put_jobs(&spy, ["holds the permit"]).await;
+    heard.next().await;
+    let body = until_said(address, "more: ").await;
+    assert!(body.contains("a layer fails to become ready"), "{body}");
+    gate.set(Is::Open);
+    assert_eq!(until(address, "/readyz", 200).await, "ok\n");
+    let receives = spy.requests(Op::Receive);
+    assert!(receives.iter().all(|request| request.queue.as_str() == WORK), "it has a permit");
+    open.notify_one();
+    worker.stop().await;
+}
+
 #[tokio::test]
 async fn scale_says_how_much_there_is_to_do() {
     let spy = spied().await;
@@ -239,6 +350,9 @@ async fn a_queue_without_figures_hides_no_other() {
     let (shut, work) = (&both["queues"][0], &both["queues"][1]);
     assert_eq!((&shut["poison"], &work["poison"]), (&Value::Null, &0.into()), "{both}");
     assert_eq!((&shut["backlog"], &both["poison"]), (&0.into(), &Value::Null), "{both}");
+    let problem = shut["problem"].as_str().unwrap();
+    assert!(problem.starts_with("shut-poison: ") && problem.contains("access denied"), "{both}");
+    assert!(!both["oldest_age_seconds"].is_null(), "the other's is known: {both}");
 
     spy.rule(|request| match request.op {
         Op::Stats => Fate::Refuse(ErrorKind::Unauthorized),

@@ -3,18 +3,20 @@
 mod common;
 mod recorded;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
-use job_core::backend::ErrorKind;
+use job_core::backend::{Backend, ErrorKind};
 use job_core::{Backoff, Client, JobError, Queue, WorkerBuilder};
 use recorded::Recorded;
 use serde_json::json;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::Level;
 
 /// What a job's order tells it to do.
-fn by_order() -> (std::sync::Arc<Script>, Heard) {
+fn by_order() -> (Arc<Script>, Heard) {
     told(|order, cx| async move {
         match &*order {
             "fail once" if cx.attempt() == 1 => Err("not yet".into()),
@@ -168,6 +170,7 @@ async fn what_cannot_be_settled_says_which_job_it_is() {
         ("fine", Op::Delete, ErrorKind::Unauthorized, "settle_denied"),
         ("permanent", Op::Replace, ErrorKind::LeaseLost, "settle_too_late"),
         ("fail once", Op::Replace, ErrorKind::Unavailable, "settle_timed_out"),
+        ("fail once", Op::Replace, ErrorKind::TooLarge, "history_lost"),
         ("hang", Op::Renew, ErrorKind::LeaseLost, "lease_lost"),
     ] {
         spy.rule(move |request| match request.op {
@@ -189,6 +192,54 @@ async fn what_cannot_be_settled_says_which_job_it_is() {
     recorded.check();
 }
 
+/// It is found out when the receipt is to be taken, before any request is made with it.
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_is_lost_before_settling_is_told_once() {
+    let (recorded, _guard) = Recorded::from(Level::INFO);
+    let spy = spied().await;
+    let go_on = Arc::new(Notify::new());
+    let open = Arc::clone(&go_on);
+    let (script, mut heard) = told(move |order, _| {
+        let go_on = Arc::clone(&go_on);
+        async move {
+            go_on.notified().await;
+            if order == "fine" { Ok(()) } else { Err("no luck".into()) }
+        }
+    });
+    // Whenever it is renewed, the job has not timed out.
+    let queue = Queue::new(WORK).timeout(MINUTE).lease(30 * SECOND);
+    let worker = Running::new(builder(spy.clone(), script).queue(queue));
+    for (nth, (order, step)) in
+        [("fine", "deleting a finished job"), ("fails", "putting a job off")]
+            .into_iter()
+            .enumerate()
+    {
+        spy.rule(|request| match request.op {
+            Op::Renew => Fate::Late(5 * SECOND),
+            _ => Fate::Pass,
+        });
+        let envelope = job(order);
+        let message_id = put_job(&spy, &envelope).await.to_string();
+        heard.next().await;
+        let renewals = spy.count(Op::Renew);
+        reached(|| async { spy.count(Op::Renew) > renewals }).await;
+        // The job ends while its lease is being renewed, which comes to nothing.
+        spy.inner.purge(&name(WORK)).await.unwrap();
+        open.notify_one();
+        reached(|| async { recorded.of("lease_ended").len() > nth }).await;
+        let told = &recorded.of("lease_ended")[nth];
+        assert_eq!(told.field("id"), envelope["id"].as_str().unwrap(), "{told:?}");
+        assert_eq!((told.field("job"), told.field("message_id")), ("act", &*message_id));
+        assert_eq!((told.level, told.field("step")), (Level::WARN, step));
+    }
+    let report = worker.stop().await;
+    assert_eq!((report.lease_lost(), recorded.of("lease_ended").len()), (2, 2), "{report}");
+    for other in ["lease_lost", "settle_too_late"] {
+        assert!(recorded.of(other).is_empty(), "{other}");
+    }
+    recorded.check();
+}
+
 /// The first failure in a row is for people; the others are for those who look closer.
 #[tokio::test(start_paused = true)]
 async fn figures_that_cannot_be_had_are_told_once() {
@@ -198,9 +249,11 @@ async fn figures_that_cannot_be_had_are_told_once() {
     let spy = spied().await;
     let (script, _heard) = obedient();
     let worker = Running::new(quick(builder(spy.clone(), script)).sample_every(SECOND));
-    for _ in 0..2 {
-        spy.rule(|request| match request.op {
-            Op::Stats => Fate::Refuse(ErrorKind::Unauthorized),
+    for queues in [&[WORK, "work-poison"][..], &["work-poison"]] {
+        spy.rule(move |request| match request.op {
+            Op::Stats if queues.contains(&request.queue.as_str()) => {
+                Fate::Refuse(ErrorKind::Unauthorized)
+            }
             _ => Fate::Pass,
         });
         sleep(10 * SECOND).await;
@@ -211,6 +264,9 @@ async fn figures_that_cannot_be_had_are_told_once() {
     let first = recorded.of("sample_failed");
     assert_eq!(first.iter().map(|told| told.level).collect::<Vec<_>>(), [Level::WARN; 2]);
     assert!(first[0].field("error").contains("access denied"), "{first:?}");
+    // It is named which of them cannot be looked at.
+    let queues: Vec<_> = first.iter().map(|told| told.field("queue")).collect();
+    assert_eq!(queues, [WORK, "work-poison"]);
     let others = recorded.of("sample_failed_again");
     assert!(others.len() >= 6 && others[0].level == Level::DEBUG, "{others:?}");
     recorded.check();

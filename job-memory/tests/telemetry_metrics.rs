@@ -233,6 +233,30 @@ async fn what_is_held_is_shown_soon() {
     worker.report().await;
 }
 
+/// What a worker leaves behind at its end is nobody's any more.
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_has_ended_holds_nothing() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = set_default_local_recorder(&recorder);
+    let spy = spied().await;
+    spy.rule(|request| match request.op {
+        Op::Replace => Fate::Hang,
+        _ => Fate::Pass,
+    });
+    let (script, _heard) = told(|_, _| async { Err("no luck".into()) });
+    let worker = Running::new(builder(spy.clone(), script).sample_every(SECOND));
+    put_jobs(&spy, ["a"]).await;
+    reached(|| async { spy.count(Op::Replace) > 0 }).await;
+    sleep(3 * SECOND).await;
+    Counted::take(&snapshotter).is("job_slots_used{queue=work}", 1.0);
+    worker.handle.shutdown_now();
+    worker.report().await;
+    let end = Counted::take(&snapshotter);
+    end.is("job_slots_used{queue=work}", 0.0);
+    end.is("job_in_flight{queue=work}", 0.0);
+}
+
 /// How long the first start had to wait, and whatever comes late of a backlog.
 #[tokio::test(start_paused = true)]
 async fn waits_are_measured() {
@@ -319,6 +343,42 @@ async fn a_crash_is_counted_when_it_is_found_out() {
     worker.stop().await;
     // The first time nobody had announced it.
     Counted::take(&snapshotter).is("job_crashed_total{queue=work}", 1.0);
+}
+
+/// The stop comes when the new mark is written, and with it the crash, but nothing started yet.
+#[tokio::test(start_paused = true)]
+async fn a_crash_that_is_found_during_a_shutdown_is_counted() {
+    let recorder = DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let _guard = set_default_local_recorder(&recorder);
+    let spy = spied().await;
+    put_jobs(&spy, ["deadly"]).await;
+    for _ in 0..2 {
+        let (script, mut heard) = told(|_, _| std::future::pending());
+        let worker = start(spy.clone(), script);
+        heard.next().await;
+        worker.kill().await;
+    }
+    spy.rule(|request| match request.op {
+        Op::Replace => Fate::Slow(SECOND),
+        _ => Fate::Pass,
+    });
+    let marks = spy.count(Op::Replace);
+    let (script, mut heard) = obedient();
+    let worker = start(spy.clone(), Arc::clone(&script));
+    reached(|| async { spy.count(Op::Replace) > marks }).await;
+    let report = worker.stop().await;
+    heard.nothing();
+    assert_eq!(report.given_back(), 1, "{report}");
+    let stopped = Counted::take(&snapshotter);
+    stopped.is("job_crashed_total{queue=work}", 1.0);
+    stopped.is("job_deferred_total{queue=work,job=act,reason=stopping}", 1.0);
+
+    let worker = start(spy.clone(), script);
+    heard.next().await;
+    drained(&spy, WORK).await;
+    worker.stop().await;
+    Counted::take(&snapshotter).is("job_crashed_total{queue=work}", 0.0);
 }
 
 /// It may be found several times until it is on record.

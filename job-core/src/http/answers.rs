@@ -86,7 +86,12 @@ pub(super) fn scale(watched: &Watched) -> Answer {
         if let Err(problem) = &figures {
             problems.push(format!("{name}: {problem}"));
         }
-        queues.push(Queue::new(name, figures, held, slots));
+        let mut queue = Queue::new(name, figures, held, slots);
+        if queue.problem.is_none() {
+            let why = served.meters.health().and_then(|health| health.poison_unknown());
+            queue.problem = why.map(|why| format!("{}: {why}", served.plan.poison));
+        }
+        queues.push(queue);
     }
     if queues.is_empty() {
         return Answer::text(503, "the worker serves no queue yet\n");
@@ -129,7 +134,7 @@ struct Queue<'a> {
     #[serde(flatten)]
     figures: Sum,
     estimates: Vec<Estimate>,
-    /// Why nothing is known of it.
+    /// Why nothing is known of it, or of its poison queue.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
 }
@@ -225,7 +230,7 @@ impl<'a> Scale<'a> {
             parts?.into_iter().reduce(f64::max)
         };
         let ages = queues.iter().filter_map(|queue| queue.figures.oldest_age_seconds);
-        let all_known = queues.iter().all(|queue| queue.problem.is_none());
+        let all_known = queues.iter().all(|queue| queue.figures.depth.is_some());
         let all = Sum {
             jobs: sum(|it| it.jobs),
             backlog: sum(|it| it.backlog),

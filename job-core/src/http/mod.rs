@@ -4,7 +4,7 @@
 //! | `GET` | answers |
 //! |---|---|
 //! | `/livez` | 200 while the worker moves, else 503: restart it. The reason is a handler that blocks every thread of the runtime for longer than [`stall_limit`](crate::WorkerBuilder::stall_limit) |
-//! | `/readyz` | 200 while receiving works from every queue, else 503: until the queues were found, while the backend fails or throttles again and again, after access was denied, at a shutdown. A queue that waits for a permit, because jobs of others run, is well |
+//! | `/readyz` | 200 while receiving works from every queue, else 503: until the queues were found, while the backend fails or throttles again and again, after access was denied, at a shutdown. A queue that waits for a permit, because jobs of others run, or for its turn by the rate limit is well; one that waits for a layer after a failure is not |
 //! | `/metrics` | the metrics of [`telemetry`](crate::telemetry), and all others of the program, as Prometheus reads them |
 //! | `/scale` | how much there is to do, as JSON; 503 with the reasons while nothing is known of any queue |
 //!
@@ -38,7 +38,7 @@
 //! | `poison` | messages in poison queues |
 //! | `sampled_seconds_ago` | how old the figures of the backend are: up to [`sample_every`](crate::WorkerBuilder::sample_every) |
 //! | `estimates` | which of them are estimates here, each with the reason. On Azure Queue Storage up to 31 due messages are counted by a look at them; if there are more, `backlog` is all messages but those that this worker holds: those that are hidden until later, and those that other workers hold, are among them |
-//! | `queues` | the same for each queue; where nothing is known of one, its figures are `null`, and `problem` says why |
+//! | `queues` | the same for each queue; where nothing is known of one, its figures are `null`, and `problem` says why; so it does where only `poison` is `null` |
 //!
 //! A sum is `null` while a part of it is not known; what this worker itself does is always known.
 //!

@@ -60,6 +60,7 @@ pub(crate) async fn sample(backend: Arc<dyn Backend>, served: Arc<Served>, every
     let Some(health) = served.meters.health() else { return };
     let mut before = (Instant::now(), 0);
     let (mut failures, mut poison_failures) = (0_u32, 0_u32);
+    let mut first = true;
     loop {
         let now = (Instant::now(), served.meters.passed());
         let rate = rate_of(before, now);
@@ -68,19 +69,22 @@ pub(crate) async fn sample(backend: Arc<dyn Backend>, served: Arc<Served>, every
             Ok((figures, problem)) => {
                 (before, failures) = (now, 0);
                 poison_failures = if problem.is_some() { poison_failures + 1 } else { 0 };
-                health.sampled(figures);
+                health.sampled(figures, problem.as_ref().map(ToString::to_string));
                 show(&served, &figures);
-                problem.map(|error| (error, poison_failures))
+                problem.map(|error| (&served.plan.poison, error, poison_failures))
             }
             Err(error) => {
                 failures = failures.saturating_add(1);
                 health.not_sampled(error.to_string());
-                Some((error, failures))
+                Some((&served.plan.name, error, failures))
             }
         };
-        let wait = wait_after(every, failures);
-        if let Some((error, times)) = problem {
-            let queue = &served.plan.name;
+        let mut wait = wait_after(every, failures);
+        if std::mem::take(&mut first) {
+            // Workers that are started together need not ask together for ever.
+            wait = sooner(wait, fastrand::f64());
+        }
+        if let Some((queue, error, times)) = problem {
             match times {
                 1 => events::sample_failed(queue, &error, wait),
                 _ => events::sample_failed_again(queue, &error, wait),
@@ -107,6 +111,11 @@ async fn showing<T>(served: &Served, work: impl Future<Output = T>) -> T {
 /// for the figures to be too old to scale by.
 fn wait_after(every: Duration, failures: u32) -> Duration {
     if failures > 1 { every.saturating_mul(2).min(LONGEST_WAIT.max(every)) } else { every }
+}
+
+/// From half of it to all of it, by a chance from 0 to 1.
+fn sooner(wait: Duration, chance: f64) -> Duration {
+    wait.mul_f64(0.5 + 0.5 * chance)
 }
 
 fn rate_of(before: (Instant, u64), now: (Instant, u64)) -> f64 {
@@ -176,7 +185,7 @@ fn show(served: &Served, figures: &Figures) {
     gauge(&names::OLDEST_AGE, &labels).set(age.as_secs_f64());
 }
 
-/// Sets those that need no backend.
+/// Sets those that need no backend; once the worker has ended, to zero.
 pub(crate) fn show_held(served: &Served) {
     served.meters.show_held(served.leases.len());
 }
@@ -228,6 +237,13 @@ mod tests {
             assert_eq!(wait_after(30 * SECOND, failures), seconds * SECOND, "{failures}");
         }
         assert_eq!(wait_after(3600 * SECOND, 3), 3600 * SECOND);
+    }
+
+    #[test]
+    fn the_second_time_comes_sooner_by_chance() {
+        for (chance, seconds) in [(0.0, 15), (0.5, 22), (1.0, 30)] {
+            assert_eq!(sooner(30 * SECOND, chance).as_secs(), seconds, "{chance}");
+        }
     }
 
     #[test]

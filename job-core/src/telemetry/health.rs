@@ -26,9 +26,11 @@ pub(crate) struct QueueHealth {
 struct State {
     failing: Option<Failing>,
     denied_at: Option<Instant>,
-    /// Slots that wait for what a receive needs.
-    reserving: u32,
+    /// Slots that wait for a permit, or for their turn by the rate limit.
+    in_line: u32,
     figures: Option<Figures>,
+    /// Why the poison queue is not among them.
+    poison_unknown: Option<String>,
     /// Since when, and how often in a row they could not be had, and why.
     unknown: Option<(Instant, u32, String)>,
 }
@@ -52,8 +54,9 @@ enum Why {
     NotReady,
 }
 
-/// What a receive needs is waited for.
-pub(crate) struct Reserving<'a>(&'a QueueHealth);
+/// A permit is waited for, or the turn by the rate limit: both are had sooner or later, and it is
+/// nobody's fault how late. A layer that does not become ready may be broken, so it is none of this.
+pub(crate) struct InLine<'a>(&'a QueueHealth);
 
 impl QueueHealth {
     pub(super) fn received(&self) {
@@ -87,22 +90,22 @@ impl QueueHealth {
         self.state().denied_at = Some(Instant::now());
     }
 
-    pub(super) fn reserves(&self) -> Reserving<'_> {
-        self.state().reserving += 1;
-        Reserving(self)
+    pub(super) fn in_line(&self) -> InLine<'_> {
+        self.state().in_line += 1;
+        InLine(self)
     }
 
     /// Why jobs of this queue do not get received; `None` if they do, or nobody has tried. While a
-    /// queue waits for a permit, nobody tries.
+    /// queue waits for a permit, nobody tries, whatever went wrong the last time.
     #[cfg(feature = "http")]
     pub(crate) fn problem(&self) -> Option<String> {
         let state = self.state();
         let counts = |failing: &&Failing| match failing.why {
-            Why::Throttled => failing.times >= THROTTLED && state.reserving == 0,
-            Why::Failed => state.reserving == 0,
-            Why::NotReady => true,
+            Why::Throttled => failing.times >= THROTTLED,
+            Why::Failed | Why::NotReady => true,
         };
-        if let Some(Failing { since, times, last, .. }) = state.failing.as_ref().filter(counts) {
+        let failing = state.failing.as_ref().filter(|_| state.in_line == 0).filter(counts);
+        if let Some(Failing { since, times, last, .. }) = failing {
             let seconds = since.elapsed().as_secs();
             return Some(format!(
                 "receiving has failed for {seconds} s ({times} in a row), last: {last}"
@@ -112,9 +115,11 @@ impl QueueHealth {
         denied.then(|| "settling is not allowed with these credentials".to_owned())
     }
 
-    pub(crate) fn sampled(&self, figures: Figures) {
+    /// The figures, and why there are none of the poison queue.
+    pub(crate) fn sampled(&self, figures: Figures, poison_unknown: Option<String>) {
         let mut state = self.state();
         state.figures = Some(figures);
+        state.poison_unknown = poison_unknown;
         state.unknown = None;
     }
 
@@ -134,6 +139,12 @@ impl QueueHealth {
         self.state().figures
     }
 
+    /// Why there are none of the poison queue among them.
+    #[cfg(feature = "http")]
+    pub(crate) fn poison_unknown(&self) -> Option<String> {
+        self.state().poison_unknown.clone()
+    }
+
     /// Why there are none newer, if it failed since.
     #[cfg(feature = "http")]
     pub(crate) fn unknown(&self) -> Option<String> {
@@ -150,9 +161,9 @@ impl QueueHealth {
     }
 }
 
-impl Drop for Reserving<'_> {
+impl Drop for InLine<'_> {
     fn drop(&mut self) {
-        self.0.state().reserving -= 1;
+        self.0.state().in_line -= 1;
     }
 }
 
@@ -164,15 +175,18 @@ mod tests {
     fn who_has_not_tried_has_no_problem() {
         let health = QueueHealth::default();
         assert_eq!(health.problem(), None);
-        let waiting = health.reserves();
+        let waiting = health.in_line();
         assert_eq!(health.problem(), None);
         drop(waiting);
         health.failed("away".to_owned(), false);
         assert!(health.problem().unwrap().ends_with("(1 in a row), last: away"));
-        let waiting = health.reserves();
+        let waiting = health.in_line();
         assert_eq!(health.problem(), None, "nobody tries");
+        drop(waiting);
         health.not_ready("a layer fails".to_owned());
-        assert!(health.problem().unwrap().ends_with("last: a layer fails"), "that is why");
+        assert!(health.problem().unwrap().ends_with("last: a layer fails"));
+        let waiting = health.in_line();
+        assert_eq!(health.problem(), None, "nobody tries");
         drop(waiting);
         health.received();
         assert_eq!(health.problem(), None);

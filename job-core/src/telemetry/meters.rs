@@ -7,14 +7,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::facade::{Counter, Gauge, Histogram, counter, describe, gauge, histogram, is_recorded};
-use super::health::{QueueHealth, Reserving};
+use super::health::{InLine, QueueHealth};
 use super::names::{self, Metric};
 use crate::backend::{BackendError, ErrorKind};
 use crate::{PoisonReason, QueueName};
@@ -184,6 +184,8 @@ struct QueueHandles {
     busy: AtomicU64,
     /// Messages that a slot is done with.
     passed: AtomicU64,
+    /// The worker has ended, whatever handlers it had to leave behind.
+    ended: AtomicBool,
     health: QueueHealth,
 }
 
@@ -211,6 +213,7 @@ impl QueueMeters {
             unknown: JobMeters::new(queue, "unknown"),
             busy: AtomicU64::new(0),
             passed: AtomicU64::new(0),
+            ended: AtomicBool::new(false),
             health: QueueHealth::default(),
         })))
     }
@@ -226,9 +229,9 @@ impl QueueMeters {
         }
     }
 
-    /// What a receive needs is waited for until what is returned is dropped.
-    pub(crate) fn reserves(&self) -> Option<Reserving<'_>> {
-        self.0.as_ref().map(|handles| handles.health.reserves())
+    /// A permit or its turn by the rate limit is waited for until what is returned is dropped.
+    pub(crate) fn in_line(&self) -> Option<InLine<'_>> {
+        self.0.as_ref().map(|handles| handles.health.in_line())
     }
 
     pub(crate) fn receive_failed(&self, error: &BackendError) {
@@ -282,8 +285,17 @@ impl QueueMeters {
     /// has looked later, which those who change it could not promise one another.
     pub(crate) fn show_held(&self, in_flight: usize) {
         if let Some(handles) = &self.0 {
-            handles.slots_used.set(handles.busy.load(Relaxed) as f64);
-            handles.in_flight.set(in_flight as f64);
+            let ended = handles.ended.load(Relaxed);
+            let busy = if ended { 0 } else { handles.busy.load(Relaxed) };
+            handles.slots_used.set(busy as f64);
+            handles.in_flight.set(if ended { 0.0 } else { in_flight as f64 });
+        }
+    }
+
+    /// From here on the worker holds nothing that it could settle.
+    pub(crate) fn ended(&self) {
+        if let Some(handles) = &self.0 {
+            handles.ended.store(true, Relaxed);
         }
     }
 

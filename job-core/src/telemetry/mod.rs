@@ -44,10 +44,10 @@
 //! Backlog, age of the oldest and poison are asked of the backend
 //! [every 30 s](crate::WorkerBuilder::sample_every), which costs requests; where one cannot be had,
 //! it stays as it was, and a line at `warn` says so. What a worker holds itself is shown each second.
-//! Every worker shows those of
-//! its queues, so they are to be shown as a maximum, not as a sum. `job_completed_total` and the like
-//! are counted when it is decided what becomes of a job; where the backend does not hear of it,
-//! `job_settle_failures_total` counts as well, and the job comes again.
+//! Backlog, depth, age and poison are the same whichever worker shows them: take their maximum. What
+//! a worker holds is its own: take the sum. `job_completed_total` and the like are counted when it is
+//! decided what becomes of a job; where the backend does not hear of it, `job_settle_failures_total`
+//! counts as well, and the job comes again.
 //!
 //! A start that took its worker with it cannot be told from a message that was lost on its way. So
 //! from the second delivery of a job on each start is announced in its message, and those are what

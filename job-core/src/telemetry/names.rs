@@ -73,7 +73,7 @@ metrics! {
     RETRIED: Counter of Count "job_retried_total" ["queue", "job"]
         "Attempts that failed and are tried again."
     POISONED: Counter of Count "job_poisoned_total" ["queue", "job", "reason"]
-        "Jobs that went to the poison queue."
+        "Times it was decided that a job goes to the poison queue; one whose move fails comes again."
     DISCARDED: Counter of Count "job_discarded_total" ["queue", "job"]
         "Jobs that their handler dropped."
     EXPIRED: Counter of Count "job_expired_total" ["queue", "job"]
@@ -111,11 +111,15 @@ metrics! {
     IN_FLIGHT: Gauge of Count "job_in_flight" ["queue"]
         "Messages that this worker holds, from receiving to settling."
     BACKLOG: Gauge of Count "job_backlog" ["queue"]
-        "Messages of a queue that are due, as far as the backend tells."
+        "Messages of a queue that are due, as far as the backend tells: where 32 or more are, Azure \
+         Queue Storage counts all but those that this worker holds, so those that are hidden until \
+         later, and those that others hold, are among them."
     QUEUE_DEPTH: Gauge of Count "job_queue_depth" ["queue"]
         "All messages of a queue: due, hidden until later, and held by workers."
     OLDEST_AGE: Gauge of Seconds "job_oldest_age_seconds" ["queue"]
-        "How long ago the oldest message was sent; 0 if there is none."
+        "How long ago the oldest message was sent that the backend shows; 0 if there is none. Jobs \
+         that were delayed, snoozed or retried look old: how late jobs are, \
+         `job_start_latency_seconds` says."
     POISON_DEPTH: Gauge of Count "job_poison_depth" ["queue"]
         "Messages in the poison queue of a queue."
     RUNTIME_STALLS: Counter of Count "job_runtime_stalls_total" []

@@ -262,7 +262,10 @@ impl Worker {
             counters.abandoned.add(handlers);
             events::handlers_abandoned(handlers, slots.len() as u64 - handlers);
         }
-        queues.iter().for_each(|queue| show_held(queue));
+        for queue in &queues {
+            queue.meters.ended();
+            show_held(queue);
+        }
         let report = counters.report();
         events::worker_stopped(&report);
         Ok(report)

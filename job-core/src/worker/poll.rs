@@ -174,10 +174,11 @@ impl Served {
         if self.reserves_nothing {
             return Ok(std::iter::repeat_with(Reservation::default).take(most).collect());
         }
-        // It may take as long as others' jobs do, and is no fault of the backend's.
-        let _reserving = self.meters.reserves();
         let mut tickets = match &self.rate {
-            Some(rate) => rate.tickets(most).await.into_iter().map(Some).collect(),
+            Some(rate) => {
+                let _in_line = self.meters.in_line();
+                rate.tickets(most).await.into_iter().map(Some).collect()
+            }
             None => std::iter::repeat_with(|| None).take(most).collect::<Vec<_>>(),
         };
         let mut spares = {
@@ -214,7 +215,11 @@ impl Served {
         };
         let permit = match &self.permits {
             None => None,
-            Some(permits) => permits.clone().acquire_owned().await.ok(),
+            Some(permits) => {
+                // It may take as long as others' jobs do.
+                let _in_line = self.meters.in_line();
+                permits.clone().acquire_owned().await.ok()
+            }
         };
         let worker = match self.stack_is_bare {
             true => None,

@@ -22,6 +22,11 @@ use crate::telemetry::runs::{JobName, Whose};
 /// How long receiving pauses after access was denied.
 const DENIED_PAUSE: Duration = Duration::from_secs(10);
 
+/// What is done with a message, for the log.
+const DELETING: &str = "deleting a finished job";
+const PUTTING_OFF: &str = "putting a job off";
+const GIVING_BACK: &str = "giving a job back";
+
 /// Why a message could not be settled.
 #[derive(Debug)]
 pub(crate) enum Unsettled {
@@ -120,9 +125,11 @@ impl Served {
         let mut undeleted = Undeleted { served: self, messages };
         let (mut held, busy) = self.leases.take_free(group.drain(..).map(|it| it.lease));
         for lease in busy {
-            match lease.take().await {
+            let message = lease.message_id();
+            let whose = undeleted.whose(&message);
+            match self.take(lease, whose, DELETING).await {
                 Ok(it) => held.push(it),
-                Err(lost) => self.count_unsettled(&lost.into()),
+                Err(unsettled) => self.count_unsettled(&unsettled),
             }
         }
         let Some(deadline) = held.iter().map(|held| held.deadline).min() else {
@@ -143,8 +150,7 @@ impl Served {
                 Ok(()) => undeleted.forget(&message),
                 Err(error) => {
                     let held = Held { receipt, deadline };
-                    let (id, job) = undeleted.job(&message).unzip();
-                    let whose = Whose { message_id: &message, id, job };
+                    let whose = undeleted.whose(&message);
                     match self.delete_held(held, whose, Some(error)).await {
                         Ok(_) => undeleted.forget(&message),
                         Err(unsettled) => self.count_unsettled(&unsettled),
@@ -154,10 +160,24 @@ impl Served {
         }
     }
 
+    /// Takes the receipt to settle a message with. No request says that its lease is lost by now.
+    async fn take(
+        &self,
+        lease: Lease,
+        whose: Whose<'_>,
+        what: &'static str,
+    ) -> Result<Held, Unsettled> {
+        lease.take().await.map_err(|LeaseLost| {
+            let Whose { message_id, id, job } = whose;
+            events::lease_ended(&self.plan.name, message_id, id, job, what);
+            Unsettled::LeaseLost
+        })
+    }
+
     async fn delete(&self, lease: Lease, whose: Whose<'_>) -> Result<Settled, Unsettled> {
         let messages = vec![(whose.message_id.clone(), None)];
         let mut undeleted = Undeleted { served: self, messages };
-        let held = lease.take().await?;
+        let held = self.take(lease, whose, DELETING).await?;
         let settled = self.delete_held(held, whose, None).await?;
         undeleted.forget(whose.message_id);
         Ok(settled)
@@ -190,7 +210,7 @@ impl Served {
                 self.remember_vain([whose.message_id.clone()]);
                 Ok(Settled::Presumably)
             }
-            Err(failed) => Err(self.unsettled(whose, failed, "deleting a finished job")),
+            Err(failed) => Err(self.unsettled(whose, failed, DELETING)),
         }
     }
 
@@ -203,11 +223,10 @@ impl Served {
     ) -> Result<Settled, Unsettled> {
         if !self.capabilities.replace {
             let outgoing = Outgoing::new(body).delay(delay);
-            let what = "putting a job off";
-            self.send(&self.plan.name, whose, outgoing, what).await?;
+            self.send(&self.plan.name, whose, outgoing, PUTTING_OFF).await?;
             return self.delete(lease, whose).await;
         }
-        let held = lease.take().await?;
+        let held = self.take(lease, whose, PUTTING_OFF).await?;
         let replaced = persist(held.deadline, false, || {
             self.settling.replace(&held.receipt, body.clone(), delay)
         });
@@ -216,10 +235,11 @@ impl Served {
             Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(Settled::Presumably),
             // It is forgotten what happened, but not the job, and not the wait.
             Err(failed) if failed.is(ErrorKind::TooLarge) => {
-                events::history_lost(&self.plan.name);
+                let Whose { message_id, id, job } = whose;
+                events::history_lost(&self.plan.name, message_id, id, job);
                 self.release_held(held, whose, delay).await
             }
-            Err(failed) => Err(self.unsettled(whose, failed, "putting a job off")),
+            Err(failed) => Err(self.unsettled(whose, failed, PUTTING_OFF)),
         }
     }
 
@@ -229,7 +249,7 @@ impl Served {
         whose: Whose<'_>,
         delay: Duration,
     ) -> Result<Settled, Unsettled> {
-        let held = lease.take().await?;
+        let held = self.take(lease, whose, GIVING_BACK).await?;
         self.release_held(held, whose, delay).await
     }
 
@@ -244,7 +264,7 @@ impl Served {
         match released {
             Ok(()) => Ok(Settled::Surely),
             Err(failed) if failed.is_lease_lost() && failed.uncertain => Ok(Settled::Presumably),
-            Err(failed) => Err(self.unsettled(whose, failed, "giving a job back")),
+            Err(failed) => Err(self.unsettled(whose, failed, GIVING_BACK)),
         }
     }
 
@@ -286,7 +306,7 @@ impl Served {
         body: Bytes,
         what: &'static str,
     ) -> Result<Lease, Unsettled> {
-        let held = lease.take().await?;
+        let held = self.take(lease, whose, what).await?;
         let length = self.leases.lease();
         let mut sent_at = Instant::now();
         let replaced = persist(held.deadline, false, || {
@@ -347,12 +367,6 @@ impl Served {
     }
 }
 
-impl From<LeaseLost> for Unsettled {
-    fn from(_: LeaseLost) -> Self {
-        Self::LeaseLost
-    }
-}
-
 /// Messages that are to be gone. Those that still are not when this is dropped, however that comes
 /// about, are remembered, so that their redelivery is deleted and not run again.
 struct Undeleted<'a> {
@@ -365,8 +379,10 @@ impl Undeleted<'_> {
         self.messages.retain(|(own, _)| own != message);
     }
 
-    fn job(&self, message: &MessageId) -> Option<JobName> {
-        self.messages.iter().find(|(own, _)| own == message)?.1
+    fn whose<'m>(&self, message_id: &'m MessageId) -> Whose<'m> {
+        let job = self.messages.iter().find(|(own, _)| own == message_id).and_then(|it| it.1);
+        let (id, job) = job.unzip();
+        Whose { message_id, id, job }
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::feed::{Item, Reservation, Turn};
 use super::home::{Fate, Handed};
 use super::jobs::JobEntry;
-use super::lease::Lease;
+use super::lease::{Lease, LeaseLost};
 use super::rate::Ticket;
 use super::served::Served;
 use super::settle::{Finished, Settled, Unsettled};
@@ -335,7 +335,12 @@ impl Run<'_> {
                 // It may have been written all the same, but nothing starts.
                 Err(unsettled) => return served.count_unsettled(&unsettled),
             }
+            // The new mark has taken the place of the one that told of it.
+            if std::mem::take(&mut self.crashed) {
+                served.meters.crashed();
+            }
             if served.shutdown.is_stopping() {
+                job.meters.deferred(Deferred::Stopping);
                 // The mark goes, or the next delivery would take this for a crash.
                 let (outcome, rng) = (Outcome::GivenBack, &mut self.slot.rng);
                 let (verbatim, policy) = (&message.body, job.policy);
@@ -343,9 +348,6 @@ impl Run<'_> {
                     decide::decide(envelope, verbatim, seen, &outcome, policy, capabilities, rng);
                 return self.settle_start(settlement, marked).await;
             }
-        }
-        if std::mem::take(&mut self.crashed) {
-            served.meters.crashed();
         }
         let give_up = Instant::now() + longest + CANCEL_GRACE;
 
@@ -620,7 +622,11 @@ impl Run<'_> {
                     body: message.body.clone(),
                 });
             }
-            Err(lost) => served.count_unsettled(&lost.into()),
+            Err(LeaseLost) => {
+                let (queue, id, name) = (seen.queue, refusal.id, refusal.name.as_deref());
+                events::lease_ended(queue, &message.message_id, id, name, "handing a job over");
+                served.count_unsettled(&Unsettled::LeaseLost);
+            }
         }
     }
 
@@ -669,6 +675,9 @@ impl Run<'_> {
     async fn settle(self, settlement: Settlement) {
         if let Settlement::Delete(Gone::Done) = settlement {
             self.served.counters.completed.increment();
+            if self.crashed {
+                self.served.meters.crashed();
+            }
             return self.slot.finish(self.lease, self.message, self.about.job_name()).await;
         }
         let Self { served, message, about, .. } = self;

@@ -111,7 +111,12 @@ events! { EVENTS, "job_core::worker";
         message_id: &MessageId => display,
     }
     WARN job_panicked_late "a job panicked when it was dropped" { panicked: &Panicked => display }
-    WARN history_lost "a job grew too large; its history is lost" { queue: &QueueName => display }
+    WARN history_lost "a job grew too large; its history is lost" {
+        queue: &QueueName => display,
+        message_id: &MessageId => display,
+        id: Option<JobId> => display_if,
+        job: Option<&str>,
+    }
 
     // Leases.
     DEBUG lease_not_renewed "lease lost" { message_id: &MessageId => display }
@@ -120,6 +125,13 @@ events! { EVENTS, "job_core::worker";
         message_id: &MessageId => display,
         id: Option<JobId> => display_if,
         job: Option<&str>,
+    }
+    WARN lease_ended "the lease was lost before the job could be settled; it may run again" {
+        queue: &QueueName => display,
+        message_id: &MessageId => display,
+        id: Option<JobId> => display_if,
+        job: Option<&str>,
+        step: &str,
     }
     WARN renewal_failed "renewing a lease failed; trying again" {
         queue: &QueueName => display,

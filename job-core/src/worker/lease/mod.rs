@@ -22,7 +22,7 @@ use slab::Slab;
 use tokio::time::Instant;
 
 pub(crate) use self::keeper::keep;
-use crate::backend::Receipt;
+use crate::backend::{MessageId, Receipt};
 
 /// A lease in the book, and the right to take its receipt out.
 #[derive(Debug)]
@@ -180,6 +180,11 @@ impl Lease {
     #[cfg(feature = "sabotage")]
     pub(crate) fn stolen_receipt(&self) -> Receipt {
         self.leases.book().entries[self.index].receipt.clone()
+    }
+
+    /// Of which message it is.
+    pub(crate) fn message_id(&self) -> MessageId {
+        self.leases.book().entries[self.index].receipt.message_id().clone()
     }
 
     /// Ends when the lease is lost.
