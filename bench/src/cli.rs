@@ -4,11 +4,12 @@ use anyhow::{Context, bail, ensure};
 use bench::round::Effort;
 
 pub(crate) const USAGE: &str = "\
-usage: bench memory|azure|scale|micro|all [--rounds N] [--quick] [--json] [--save]
+usage: bench memory|latency|azure|scale|micro|all [--rounds N] [--quick] [--json] [--save]
        bench instructions [--record]
        bench telemetry [--quick]
 
   memory        queues in memory, beside apalis, tokio with serde_json, and a bare channel
+  latency       of these, the start latency alone
   azure         Azure Queue Storage: imitated with 0, 2 and 10 ms latency, beside the bare SDK, and
                 Azurite, beside the bare SDK, Python's SDK and Celery
   scale         more queues, more jobs waiting, five million jobs, more processes
@@ -26,6 +27,8 @@ usage: bench memory|azure|scale|micro|all [--rounds N] [--quick] [--json] [--sav
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Part {
     Memory,
+    /// A part of the one before.
+    Latency,
     #[cfg(feature = "azure")]
     Azure,
     Scale,
@@ -86,6 +89,7 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
     while let Some(arg) = args.next() {
         match &*arg {
             "memory" => parts.push(Part::Memory),
+            "latency" => parts.push(Part::Latency),
             #[cfg(feature = "azure")]
             "azure" => parts.push(Part::Azure),
             "scale" => parts.push(Part::Scale),

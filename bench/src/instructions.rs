@@ -15,6 +15,8 @@ use std::thread;
 use anyhow::{Context, ensure};
 use tokio::runtime::Builder;
 
+#[cfg(feature = "azure")]
+use crate::azure;
 use crate::finish;
 use crate::memory::contender::{Contender, Setup};
 use crate::memory::{Apalis, Channel, Framework, Reference};
@@ -24,7 +26,19 @@ use crate::table::grouped;
 /// How many jobs the difference is of.
 const JOBS: u64 = 10_000;
 
-/// What is counted, and what for: name, contender, setup.
+/// What is counted on Azure's service, imitated without latency; the imitation itself is in it.
+#[cfg(feature = "azure")]
+const AZURE: [(&str, azure::imitated::Case); 4] = {
+    use azure::imitated::Case;
+    [
+        ("azure, enqueue", Case { bare: false, drain: false }),
+        ("azure, end to end", Case { bare: false, drain: true }),
+        ("loop on the bare SDK, enqueue", Case { bare: true, drain: false }),
+        ("loop on the bare SDK, end to end", Case { bare: true, drain: true }),
+    ]
+};
+
+/// What is counted in memory, and what for: name, contender, setup.
 fn cases() -> Vec<(&'static str, Arc<dyn Contender>, Setup)> {
     let framework = || Arc::new(Framework) as Arc<dyn Contender>;
     let setup = |concurrency, layers| Setup { concurrency, layers };
@@ -46,11 +60,16 @@ fn cases() -> Vec<(&'static str, Arc<dyn Contender>, Setup)> {
 /// # Errors
 /// If there is no such case, or no runtime.
 pub fn work(case: &str, jobs: u64, one_thread: bool) -> anyhow::Result<()> {
-    let found = cases().into_iter().find(|(name, ..)| *name == case);
-    let (_, contender, setup) = found.context("there is no such case")?;
     let mut builder =
         if one_thread { Builder::new_current_thread() } else { Builder::new_multi_thread() };
-    builder.enable_all().build()?.block_on(async {
+    let runtime = builder.enable_all().build()?;
+    #[cfg(feature = "azure")]
+    if let Some((_, case)) = AZURE.into_iter().find(|(name, _)| *name == case) {
+        return runtime.block_on(azure::imitated::work(case, jobs));
+    }
+    let found = cases().into_iter().find(|(name, ..)| *name == case);
+    let (_, contender, setup) = found.context("there is no such case")?;
+    runtime.block_on(async {
         let mut bench = contender.open(setup);
         bench.enqueue_in_bulk(0..jobs).await;
         finish::expect(jobs);
@@ -71,7 +90,10 @@ pub fn compare(effort: Effort, record: bool) -> anyhow::Result<String> {
     }
     let recorded = recorded();
     let mut counts = Vec::new();
-    for (name, ..) in cases() {
+    let names = cases().into_iter().map(|(name, ..)| name);
+    #[cfg(feature = "azure")]
+    let names = names.chain(AZURE.map(|(name, _)| name));
+    for name in names {
         progress(&format!("instructions: {name}"));
         let jobs = effort.of(JOBS);
         // What runs beside it changes nothing.

@@ -67,6 +67,7 @@ fn measure(part: Part, effort: Effort, left_out: &mut LeftOut) -> anyhow::Result
             figures.extend(allocations.unwrap_or_default());
             Ok(figures)
         }
+        Part::Latency => memory::start_latency(effort),
         #[cfg(feature = "azure")]
         Part::Azure => azure::measure(effort, left_out),
         Part::Scale => scale::measure(effort, left_out),

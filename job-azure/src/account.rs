@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use azure_core::credentials::{Secret, TokenCredential};
-use azure_core::hmac::hmac_sha256;
 use azure_core::http::Url;
 use job_core::QueueName;
 
 use crate::sas::Sas;
+use crate::shared_key::SigningKey;
 use crate::{connection_string, endpoint};
 
 /// The queue service of a storage account, and credentials for it.
@@ -36,7 +36,7 @@ pub struct Account {
 #[derive(Clone)]
 pub(crate) enum Credentials {
     /// Requests are signed with the account's key.
-    SharedKey { account: Arc<str>, key: Secret },
+    SharedKey(SigningKey),
     /// A signature is part of each URL.
     Sas(Sas),
     /// Tokens from Entra ID.
@@ -46,8 +46,8 @@ pub(crate) enum Credentials {
 impl Credentials {
     pub(crate) fn shared_key(account: &str, key: Secret) -> Result<Self, AccountError> {
         let wrong = "is not base64; copy the whole key, its `=` signs included";
-        hmac_sha256("", &key).map_err(|_| AccountError::Part { part: "AccountKey", wrong })?;
-        Ok(Self::SharedKey { account: account.into(), key })
+        let key = SigningKey::new(account, &key);
+        key.map(Self::SharedKey).ok_or(AccountError::Part { part: "AccountKey", wrong })
     }
 }
 
@@ -210,7 +210,7 @@ impl fmt::Debug for Account {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::SharedKey { .. } => "SharedKey",
+            Self::SharedKey(_) => "SharedKey",
             Self::Sas(_) => "Sas",
             Self::Token(_) => "Token",
         })

@@ -163,7 +163,7 @@ impl AzureBackend {
         }
         let token = match account.credentials() {
             Credentials::Token(credential) => Some(Arc::clone(credential)),
-            Credentials::SharedKey { .. } | Credentials::Sas(_) => None,
+            Credentials::SharedKey(_) | Credentials::Sas(_) => None,
         };
         QueueClient::new(account.queue_url(queue), token, Some(options))
     }
@@ -184,7 +184,9 @@ impl AzureBackend {
             Err(error) => Err(error),
             Ok(client) => {
                 let once = || {
-                    let request = request(Arc::clone(&client));
+                    // The SDK's futures are of several kilobytes, and would be moved from hand to
+                    // hand on their way in here.
+                    let request = Box::pin(request(Arc::clone(&client)));
                     async { request.await.map_err(|error| error::convert(&error)) }
                 };
                 retry(self.inner.settings.limits, repeat, once).await

@@ -163,7 +163,7 @@ mod tests {
             "DefaultEndpointsProtocol=https;AccountName=shop;AccountKey={KEY};EndpointSuffix=core.windows.net"
         );
         assert_eq!(endpoint_of(&text), "https://shop.queue.core.windows.net/");
-        assert!(matches!(parse(&text).unwrap().1, Credentials::SharedKey { .. }));
+        assert!(matches!(parse(&text).unwrap().1, Credentials::SharedKey(_)));
 
         let text =
             format!("accountkey={KEY} ; ACCOUNTNAME=shop;;endpointsuffix=core.chinacloudapi.cn;");

@@ -1,11 +1,22 @@
 //! Signing requests with the account's key, as the Queue service documents it:
 //! <https://learn.microsoft.com/rest/api/storageservices/authorize-with-shared-key>.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use azure_core::credentials::Secret;
-use azure_core::hmac::hmac_sha256;
 use azure_core::http::Url;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+/// The key of an account, ready to sign with: every request needs it.
+#[derive(Clone)]
+pub(crate) struct SigningKey {
+    account: Arc<str>,
+    mac: Hmac<Sha256>,
+}
 
 /// What of a request is signed.
 pub(crate) struct Signed<'a> {
@@ -17,7 +28,7 @@ pub(crate) struct Signed<'a> {
 }
 
 /// The standard headers that are signed, in their order. The length goes before the third.
-const STANDARD: [&str; 10] = [
+const STANDARD_HEADERS: [&str; 10] = [
     "content-encoding",
     "content-language",
     "content-md5",
@@ -30,28 +41,39 @@ const STANDARD: [&str; 10] = [
     "range",
 ];
 
-/// The value of the `authorization` header. `None` if the key is not base64, which was checked
-/// when it came in.
-pub(crate) fn authorization(signed: &Signed<'_>, account: &str, key: &Secret) -> Option<String> {
-    let signature = hmac_sha256(&string_to_sign(signed, account), key).ok()?;
-    Some(format!("SharedKey {account}:{signature}"))
+impl SigningKey {
+    /// `None` if the key is not base64.
+    pub(crate) fn new(account: &str, key: &Secret) -> Option<Self> {
+        let key = azure_core::base64::decode(key.secret()).ok()?;
+        let mac = Hmac::new_from_slice(&key).ok()?;
+        Some(Self { account: account.into(), mac })
+    }
+
+    /// The value of the `authorization` header.
+    pub(crate) fn authorization(&self, signed: &Signed<'_>) -> String {
+        let text = string_to_sign(signed, &self.account);
+        let signature = self.mac.clone().chain_update(text).finalize().into_bytes();
+        let mut value = ["SharedKey ", &self.account, ":"].concat();
+        STANDARD.encode_string(signature, &mut value);
+        value
+    }
 }
 
 fn string_to_sign(signed: &Signed<'_>, account: &str) -> String {
-    let has = |name| signed.headers.iter().any(|(known, _)| *known == name);
-    let mut text = format!("{}\n", signed.method);
-    for (index, name) in STANDARD.into_iter().enumerate() {
+    let find = |wanted: &str| signed.headers.iter().find(|(name, _)| *name == wanted);
+    let mut text = String::with_capacity(512);
+    push_all(&mut text, &[signed.method, "\n"]);
+    // `x-ms-date` takes the place of the other.
+    let replaced = find("x-ms-date").map(|_| "date");
+    for (index, name) in STANDARD_HEADERS.into_iter().enumerate() {
         if index == 2 {
             if signed.body_len > 0 {
-                let _ = write!(text, "{}", signed.body_len);
+                text.push_str(&signed.body_len.to_string());
             }
             text.push('\n');
         }
-        // `x-ms-date` takes the place of the other.
-        let replaced = name == "date" && has("x-ms-date");
-        let header = signed.headers.iter().find(|(known, _)| *known == name && !replaced);
-        text.push_str(header.map_or("", |(_, value)| value.trim()));
-        text.push('\n');
+        let header = find(name).filter(|_| replaced != Some(name));
+        push_all(&mut text, &[header.map_or("", |(_, value)| value.trim()), "\n"]);
     }
     canonical_headers(&mut text, &signed.headers);
     canonical_resource(&mut text, signed.url, account);
@@ -62,21 +84,30 @@ fn canonical_headers(text: &mut String, headers: &[(&str, &str)]) {
     let mut own: Vec<_> = headers.iter().filter(|(name, _)| name.starts_with("x-ms-")).collect();
     own.sort_unstable();
     for (name, value) in own {
-        let _ = writeln!(text, "{name}:{}", value.trim());
+        push_all(text, &[name, ":", value.trim(), "\n"]);
     }
 }
 
 fn canonical_resource(text: &mut String, url: &Url, account: &str) {
-    let _ = write!(text, "/{account}{}", url.path());
-    let mut query: Vec<(String, String)> =
-        url.query_pairs().map(|(name, value)| (name.to_lowercase(), value.into_owned())).collect();
+    push_all(text, &["/", account, url.path()]);
+    let mut query: Vec<_> =
+        url.query_pairs().map(|(name, value)| (in_lower_case(name), value)).collect();
     query.sort_unstable();
     for values in query.chunk_by(|a, b| a.0 == b.0) {
-        let _ = write!(text, "\n{}:", values[0].0);
+        push_all(text, &["\n", &values[0].0]);
         for (index, (_, value)) in values.iter().enumerate() {
-            let _ = write!(text, "{}{value}", if index > 0 { "," } else { "" });
+            push_all(text, &[if index > 0 { "," } else { ":" }, value]);
         }
     }
+}
+
+fn in_lower_case(name: Cow<'_, str>) -> Cow<'_, str> {
+    let is_lower = name.bytes().all(|byte| byte.is_ascii_lowercase());
+    if is_lower { name } else { name.to_lowercase().into() }
+}
+
+fn push_all(text: &mut String, parts: &[&str]) {
+    parts.iter().for_each(|part| text.push_str(part));
 }
 
 #[cfg(test)]
@@ -115,9 +146,8 @@ mod tests {
             };
             let ours = string_to_sign(&signed, &vector.account);
             assert_eq!(ours, vector.string_to_sign, "{}", vector.name);
-            let key = Secret::new(vector.key);
-            let ours = authorization(&signed, &vector.account, &key).unwrap();
-            assert_eq!(ours, vector.authorization, "{}", vector.name);
+            let key = SigningKey::new(&vector.account, &Secret::new(vector.key)).unwrap();
+            assert_eq!(key.authorization(&signed), vector.authorization, "{}", vector.name);
         }
     }
 

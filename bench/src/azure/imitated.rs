@@ -17,7 +17,7 @@ use super::{BARE, Done, PART, block_on, url_of};
 use crate::figure::Figure;
 use crate::job;
 use crate::round::{Effort, Entry, Watch, in_turn};
-use crate::{finish, table};
+use crate::table;
 
 /// The service's latencies.
 const LATENCIES: [(&str, Duration); 3] = [
@@ -30,6 +30,10 @@ const LATENCIES: [(&str, Duration); 3] = [
 const SIZES: [(usize, u64); 4] = [(1, 100), (16, 1600), (64, 6000), (256, 12_000)];
 
 const DRAIN: &str = "drain";
+
+/// The imitation asks nobody for a key. The framework signs all the same, and the SDK cannot.
+const ACCOUNT: &str = "AccountName=bench;AccountKey=YmVuY2htYXJr";
+const URL: &str = "https://bench.queue.core.windows.net";
 
 pub(super) fn measure(effort: Effort) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
@@ -57,39 +61,83 @@ pub(super) fn measure(effort: Effort) -> anyhow::Result<Vec<Figure>> {
 
 type Run = Box<dyn Fn() -> anyhow::Result<Done>>;
 
-/// Runs until the last message is deleted.
-async fn timed(service: &FakeService, jobs: u64, work: impl FnOnce()) -> Done {
-    finish::expect(jobs);
-    let watch = Watch::start();
-    work();
-    service.wait_until(|service| service.depth(job::QUEUE) == 0).await;
-    Done { spent: watch.spent(), requests: service.calls().total() }
+/// What is done once, for a profiler to look at, without latency and at 64 at a time.
+#[derive(Clone, Copy)]
+pub(crate) struct Case {
+    /// The loop on the bare SDK, not the framework.
+    pub(crate) bare: bool,
+    /// Jobs are run, and not enqueued alone.
+    pub(crate) drain: bool,
+}
+
+/// Does what a case says with so many jobs.
+pub(crate) async fn work(case: Case, jobs: u64) -> anyhow::Result<()> {
+    let service = FakeService::new();
+    if case.bare {
+        let bare = bare_enqueued(&service, jobs).await?;
+        if case.drain {
+            bare_drained(&service, &bare, 64).await;
+        }
+    } else {
+        let client = enqueued(&service, jobs).await?;
+        if case.drain {
+            drained(&service, &client, 64).await?;
+        }
+    }
+    Ok(())
 }
 
 async fn framework(concurrency: usize, jobs: u64, latency: Duration) -> anyhow::Result<Done> {
     let service = FakeService::new();
-    let account = Account::from_connection_string("UseDevelopmentStorage=true")?;
-    let backend = AzureBackend::builder(account).http_client(Arc::new(service.clone())).build()?;
-    let client = Client::new(backend);
-    client.enqueue_all((0..jobs).map(job::numbered)).await?;
+    let client = enqueued(&service, jobs).await?;
     service.latency(latency);
-    let queue = Queue::new(job::QUEUE).concurrency(concurrency);
-    let worker = Worker::builder(&client).queue(queue).build()?;
-    let mut tasks = JoinSet::new();
-    Ok(timed(&service, jobs, || drop(tasks.spawn(worker.run()))).await)
+    let watch = Watch::start();
+    drained(&service, &client, concurrency).await?;
+    Ok(Done { spent: watch.spent(), requests: service.calls().total() })
 }
 
 async fn bare_loop(concurrency: usize, jobs: u64, latency: Duration) -> anyhow::Result<Done> {
     let service = FakeService::new();
+    let bare = bare_enqueued(&service, jobs).await?;
+    service.latency(latency);
+    let watch = Watch::start();
+    bare_drained(&service, &bare, concurrency).await;
+    Ok(Done { spent: watch.spent(), requests: service.calls().total() })
+}
+
+async fn enqueued(service: &FakeService, jobs: u64) -> anyhow::Result<Client> {
+    let account = Account::from_connection_string(ACCOUNT)?;
+    let backend = AzureBackend::builder(account).http_client(Arc::new(service.clone())).build()?;
+    let client = Client::new(backend);
+    client.enqueue_all((0..jobs).map(job::numbered)).await?;
+    Ok(client)
+}
+
+/// Runs until the last message is deleted.
+async fn drained(service: &FakeService, client: &Client, concurrency: usize) -> anyhow::Result<()> {
+    let queue = Queue::new(job::QUEUE).concurrency(concurrency);
+    let worker = Worker::builder(client).queue(queue).build()?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(worker.run());
+    service.wait_until(|service| service.depth(job::QUEUE) == 0).await;
+    Ok(())
+}
+
+async fn bare_enqueued(service: &FakeService, jobs: u64) -> anyhow::Result<Bare> {
     let transport = Transport::new(Arc::new(service.clone()));
-    let url = url_of("https://bench.queue.core.windows.net", job::QUEUE, "")?;
+    let url = url_of(URL, job::QUEUE, "")?;
     // Nobody asks it for room: all jobs are there before the first of them runs.
     let bare = Bare::new(url, Some(transport), Arc::new(Traffic::new(0)))?;
     bare.create_queue().await?;
     for number in 0..jobs {
         bare.send(number).await?;
     }
-    service.latency(latency);
+    Ok(bare)
+}
+
+/// The same of the loop on the SDK.
+async fn bare_drained(service: &FakeService, bare: &Bare, concurrency: usize) {
     let mut tasks = JoinSet::new();
-    Ok(timed(&service, jobs, || bare.work(concurrency, &mut tasks)).await)
+    bare.work(concurrency, &mut tasks);
+    service.wait_until(|service| service.depth(job::QUEUE) == 0).await;
 }

@@ -4,7 +4,7 @@
 mod azurite;
 mod bare;
 mod counted;
-mod imitated;
+pub(crate) mod imitated;
 pub mod processes;
 mod python;
 mod traffic;

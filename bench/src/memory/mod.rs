@@ -89,8 +89,16 @@ pub fn measure(effort: Effort) -> anyhow::Result<Vec<Figure>> {
         }),
     });
     figures.extend(in_turn(PART, "layers", effort, layered.into())?);
-    figures.extend(latency::measure(&contenders, effort)?);
+    figures.extend(start_latency(effort)?);
     Ok(figures)
+}
+
+/// How soon jobs start when everything is idle.
+///
+/// # Errors
+/// If a runtime cannot be made.
+pub fn start_latency(effort: Effort) -> anyhow::Result<Vec<Figure>> {
+    latency::measure(&contenders(), effort)
 }
 
 /// Allocations and bytes, as a program with a counting allocator sees them.

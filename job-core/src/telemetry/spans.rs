@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 
 use tokio::time::{Instant, error::Elapsed};
 use tracing::{Instrument, Level, Span};
@@ -385,12 +386,13 @@ impl<'a> Settling<'a> {
     }
 }
 
-/// One settlement, or a group of them.
+/// One settlement, or a group of them. The request stays where it is pinned: moved here, it would
+/// be in this future three times.
 pub(crate) async fn settle<T>(
     settling: Settling<'_>,
     queue: &QueueName,
     backend: &dyn Backend,
-    request: impl Future<Output = Result<T, Unsettled>>,
+    request: Pin<&mut impl Future<Output = Result<T, Unsettled>>>,
 ) -> Result<T, Unsettled> {
     let Settling { id, job, attempt, message_id, count, outcome } = settling;
     let span = tracing::debug_span!(

@@ -137,7 +137,8 @@ impl Slot {
     /// as a backend or a backoff of the user's: the message comes again when its lease ends, and
     /// the slot goes on.
     pub(crate) async fn run(mut self) {
-        while let Err(panicked) = catch(self.serve()).await {
+        loop {
+            let Err(panicked) = catch(pin!(self.serve())).await else { return };
             events::slot_panicked(&self.served.plan.name, &panicked);
             sleep(AFTER_PANIC).await;
         }
@@ -177,12 +178,12 @@ impl Slot {
         }
         if !self.finished.is_empty() {
             let (served, about) = (&self.served, Settling::group(self.finished.len()));
-            let deleted = served.delete_group(&mut self.finished);
             let deleted = async {
-                deleted.await;
+                served.delete_group(&mut self.finished).await;
                 Ok::<_, Unsettled>(())
             };
-            let _ = spans::settle(about, &served.plan.name, &*served.settling, deleted).await;
+            let (queue, backend) = (&served.plan.name, &*served.settling);
+            let _ = spans::settle(about, queue, backend, pin!(deleted)).await;
         }
     }
 
@@ -650,7 +651,7 @@ impl Run<'_> {
         };
         let Self { served, message, lease, about, .. } = self;
         let about = about.message(&message.message_id).settlement(&settlement);
-        let settling = served.settle(lease, about.whose(&message.message_id), settlement);
+        let settling = pin!(served.settle(lease, about.whose(&message.message_id), settlement));
         let settling = spans::settle(about, &served.plan.name, &*served.settling, settling);
         let mut settling = pin!(settling);
         let settled = match timeout(BELIEVED_AFTER, &mut settling).await {
@@ -684,7 +685,7 @@ impl Run<'_> {
         let about = about.message(&message.message_id).settlement(&settlement);
         let records = !matches!(settlement, Settlement::Release { .. });
         let whose = about.whose(&message.message_id);
-        let settled = served.settle(self.lease, whose, settlement);
+        let settled = pin!(served.settle(self.lease, whose, settlement));
         // What is not settled was counted and logged.
         let settled = spans::settle(about, &served.plan.name, &*served.settling, settled).await;
         if self.crashed && records && settled.is_ok() {

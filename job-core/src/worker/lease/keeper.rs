@@ -1,5 +1,6 @@
 //! The task that renews leases.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,7 +79,7 @@ impl LeaseKeeper {
 pub(crate) async fn keep(backend: Arc<dyn Backend>, leases: Vec<Arc<Leases>>) {
     loop {
         let keeper = LeaseKeeper::new(Arc::clone(&backend), leases.clone());
-        let Err(panicked) = catch(keeper.run()).await else { return };
+        let Err(panicked) = catch(pin!(keeper.run())).await else { return };
         events::keeper_panicked(&panicked);
         sleep(Duration::from_secs(1)).await;
     }
