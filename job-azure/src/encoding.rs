@@ -80,7 +80,7 @@ fn decodes_to_json(text: &str) -> bool {
 
 /// Base64 is sometimes wrapped.
 fn unbroken(text: &str) -> Cow<'_, str> {
-    if text.contains(['\r', '\n']) {
+    if text.bytes().any(|byte| matches!(byte, b'\r' | b'\n')) {
         Cow::Owned(text.replace(['\r', '\n'], ""))
     } else {
         Cow::Borrowed(text)

@@ -123,9 +123,7 @@ impl From<Box<dyn Any + Send>> for Panicked {
 }
 
 /// Turns a panic of what is no job into an error.
-pub(crate) async fn catch<T>(
-    mut future: Pin<&mut impl Future<Output = T>>,
-) -> Result<T, Panicked> {
+pub(crate) async fn catch<T>(mut future: Pin<&mut impl Future<Output = T>>) -> Result<T, Panicked> {
     poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Ok),
         Err(payload) => Poll::Ready(Err(Panicked::from(payload))),
