@@ -8,12 +8,13 @@
 //! who sends too fast. A sign-up must not wait for that, or fail by it.
 //!
 //! **The answer.** One job a mail, on a queue with a rate limit. "Later" (4xx) is tried again;
-//! "never" (5xx) is permanent.
+//! "never" (5xx) is permanent, unless it is about who sends.
 //!
 //! What matters in real life:
 //! - A mail cannot be taken back. When a worker dies between sending it and saying so, it is sent
-//!   again. So `Message-ID` comes of the job's id, which is the same in every attempt: by it mail
-//!   servers and programs know that they have that one.
+//!   again. `Message-ID` comes of the job's id, which is the same in every attempt: by it some mail
+//!   programs show it once. Most servers deliver it twice all the same: do not rely on it.
+//! - A wrong or expired password is a 5xx, too, and would have every mail of the queue given up.
 //! - The rate limit is one for each worker process: share it out among them.
 //! - Many addresses that do not exist give a sender a bad name. Those jobs are in the poison queue,
 //!   to be looked at.
@@ -61,16 +62,22 @@ async fn send_mail(
             println!("{to}: sent at attempt {}", cx.attempt());
             Ok(())
         }
-        Err(error) if error.is_permanent() => {
+        Err(error) if is_about_the_mail(&error) => {
             println!("{to}: the server will never take it");
             Err(JobError::permanent(error))
         }
-        // "Later", or no connection.
+        // "Later", no connection, or no valid password.
         Err(error) => {
             println!("{to}: not now");
             Err(error.into())
         }
     }
+}
+
+/// "Never", and not because of who sends: these four are about logging in (RFC 4954).
+fn is_about_the_mail(error: &lettre::transport::smtp::Error) -> bool {
+    let status = error.status().map(u16::from);
+    error.is_permanent() && !matches!(status, Some(530 | 534 | 535 | 538))
 }
 
 #[tokio::main]
@@ -84,7 +91,7 @@ async fn main() -> anyhow::Result<()> {
         .build();
 
     let client = Client::new(MemoryBackend::new());
-    let to = ["ada", "grey", "nobody", "grace", "not an address", "edsger", "barbara"];
+    let to = ["ada", "grey", "nobody", "grace", "login", "not an address", "edsger", "barbara"];
     client
         .enqueue_all(to.map(|name| SendMail {
             to: if name.contains(' ') { name.to_owned() } else { format!("{name}@example.org") },
@@ -95,7 +102,7 @@ async fn main() -> anyhow::Result<()> {
 
     let worker = Worker::builder(&client)
         .data(smtp)
-        .queue(Queue::new(QUEUE).concurrency(4).rate_limit(20, SECOND))
+        .queue(Queue::new(QUEUE).concurrency(4).rate_limit(3, SECOND)) // what the server bears
         .build()?;
     let report = worker.run_until(support::until_empty(&client, &[QUEUE])).await?;
 
@@ -106,6 +113,7 @@ async fn main() -> anyhow::Result<()> {
         mails.len(),
         with_id("Message-ID: <")
     );
+    println!("it found us too fast {} times", server.too_fast());
     println!("{report}");
     Ok(())
 }

@@ -13,25 +13,27 @@
 //! What matters in real life:
 //! - Messages say where a chunk is (a file, an offset, a number of rows) and do not hold it.
 //! - A row is put under its key, so a chunk that runs twice changes nothing.
-//! - Progress is the *set* of chunks that are done. A counter would count one twice.
+//! - Progress is the *set* of chunks that are done, for each file. A counter would count one twice.
 //! - Bad rows are noted with their line, and do not fail the rest: trying again would not mend them.
 //! - Rows may have line breaks within quotes, so offsets are found by a CSV reader.
-//! - The export is written beside the old one and renamed: nobody reads half a file.
+//! - The export is written beside the old one, under a name of its own, and renamed: nobody reads
+//!   half a file, and two that write at the same time leave each other alone.
 
 #![allow(clippy::print_stdout, reason = "it shows what it does")]
 
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Context;
 use job_core::prelude::*;
 use job_memory::MemoryBackend;
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 
 const QUEUE: &str = "files";
@@ -56,7 +58,7 @@ async fn import(file: PathBuf, cx: JobContext) -> Result<(), JobError> {
     let found = file.clone();
     let starts = spawn_blocking(move || chunks_of(&found)).await??;
     let of = starts.len();
-    println!("{of} chunks");
+    println!("{}: {of} chunks", name(&file));
     let jobs = starts.into_iter().enumerate().map(|(index, (byte, line))| ImportChunk {
         file: file.clone(),
         chunk: Chunk { number: index + 1, of, byte, line },
@@ -77,19 +79,25 @@ async fn import_chunk(
     if chunk.number == 3 && cx.attempt() == 1 {
         return Err("the database was restarted".into()); // after half of it, say
     }
-    let done = shop.progress(chunk);
-    println!("chunk {} is done, {done} of {}", chunk.number, chunk.of);
+    let done = shop.progress(&file, chunk);
+    println!("{}: chunk {} is done, {done} of {}", name(&file), chunk.number, chunk.of);
     if done == chunk.of {
-        cx.client().enqueue(Export { file: file.with_extension("export.csv") }).await?;
+        cx.client().enqueue(Export { file }).await?;
     }
     Ok(())
 }
 
+/// Writes what has come of a file.
+
 #[job(queue = "files")]
 async fn export(file: PathBuf, shop: Data<Shop>) -> Result<(), JobError> {
     let shop = shop.clone();
-    spawn_blocking(move || shop.write(&file)).await??;
+    spawn_blocking(move || shop.export(&file)).await??;
     Ok(())
+}
+
+fn name(file: &Path) -> std::path::Display<'_> {
+    Path::new(file.file_name().unwrap_or_default()).display()
 }
 
 // --- Files ---------------------------------------------------------------------------------------
@@ -103,7 +111,7 @@ struct Product {
 }
 
 /// Byte and line of each chunk's first row.
-fn chunks_of(file: &PathBuf) -> anyhow::Result<Vec<(u64, u64)>> {
+fn chunks_of(file: &Path) -> anyhow::Result<Vec<(u64, u64)>> {
     let mut reader = csv::Reader::from_path(file)?;
     let (mut starts, mut row) = (Vec::new(), csv::ByteRecord::new());
     let mut index = 0;
@@ -116,7 +124,7 @@ fn chunks_of(file: &PathBuf) -> anyhow::Result<Vec<(u64, u64)>> {
     Ok(starts)
 }
 
-fn read_chunk(file: &PathBuf, chunk: Chunk, shop: &Shop) -> anyhow::Result<()> {
+fn read_chunk(file: &Path, chunk: Chunk, shop: &Shop) -> anyhow::Result<()> {
     let mut reader = csv::Reader::from_path(file).context("cannot open the import")?;
     let header = reader.headers()?.clone();
     let mut start = csv::Position::new();
@@ -129,9 +137,9 @@ fn read_chunk(file: &PathBuf, chunk: Chunk, shop: &Shop) -> anyhow::Result<()> {
         }
         let line = row.position().map_or(0, csv::Position::line);
         match row.deserialize::<Product>(Some(&header)) {
-            Ok(product) => shop.put(product),
+            Ok(product) => shop.put(file, product),
             // The error's text would repeat the row.
-            Err(_) => shop.note(line),
+            Err(_) => shop.note(file, line),
         }
     }
     Ok(())
@@ -141,55 +149,61 @@ fn read_chunk(file: &PathBuf, chunk: Chunk, shop: &Shop) -> anyhow::Result<()> {
 
 /// Tables, in an app that is more than an example.
 #[derive(Default)]
-struct Shop(Mutex<Tables>);
+struct Shop(Mutex<BTreeMap<PathBuf, Imported>>);
 
+/// What has come of a file. Two imports may be under way at the same time.
 #[derive(Default)]
-struct Tables {
+struct Imported {
     products: BTreeMap<String, Product>,
     bad_lines: BTreeSet<u64>,
     chunks_done: BTreeSet<usize>,
 }
 
 impl Shop {
-    fn lock(&self) -> MutexGuard<'_, Tables> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Imported>> {
         self.0.lock().expect("nobody panics with it")
     }
 
-    fn put(&self, product: Product) {
-        self.lock().products.insert(product.sku.clone(), product);
+    fn put(&self, file: &Path, product: Product) {
+        self.imported(file, |it| it.products.insert(product.sku.clone(), product));
     }
 
-    fn note(&self, line: u64) {
-        self.lock().bad_lines.insert(line);
+    fn note(&self, file: &Path, line: u64) {
+        self.imported(file, |it| it.bad_lines.insert(line));
     }
 
-    /// How many are done, with this one.
-    fn progress(&self, chunk: Chunk) -> usize {
-        let mut tables = self.lock();
-        tables.chunks_done.insert(chunk.number);
-        tables.chunks_done.len()
+    /// How many chunks of the file are done, with this one.
+    fn progress(&self, file: &Path, chunk: Chunk) -> usize {
+        self.imported(file, |it| {
+            it.chunks_done.insert(chunk.number);
+            it.chunks_done.len()
+        })
     }
 
-    fn write(&self, file: &PathBuf) -> anyhow::Result<()> {
-        let part = file.with_extension("part");
-        let mut writer = csv::Writer::from_path(&part)?;
-        for product in self.lock().products.values() {
-            writer.serialize(product)?;
-        }
-        writer.flush()?;
-        fs::rename(part, file)?;
+    fn export(&self, file: &Path) -> anyhow::Result<()> {
+        let folder = file.parent().context("a file without a folder")?;
+        let mut writer = csv::Writer::from_writer(NamedTempFile::new_in(folder)?);
+        self.imported(file, |it| it.products.values().try_for_each(|it| writer.serialize(it)))?;
+        let written = writer.into_inner().context("cannot write the export")?;
+        written.persist(file.with_extension("export.csv"))?;
         Ok(())
+    }
+
+    fn imported<R>(&self, file: &Path, f: impl FnOnce(&mut Imported) -> R) -> R {
+        f(self.lock().entry(file.to_owned()).or_default())
     }
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("products.csv");
-    write_products(&file)?;
-
+    let files = [("products.csv", 100_000), ("extras.csv", 25_000)]
+        .map(|(name, rows)| (folder.path().join(name), rows));
     let client = Client::new(MemoryBackend::new());
-    client.enqueue(Import { file: file.clone() }).await?;
+    for (file, rows) in &files {
+        write_products(file, *rows)?;
+        client.enqueue(Import { file: file.clone() }).await?;
+    }
 
     let shop = Arc::new(Shop::default());
     let worker = Worker::builder(&client)
@@ -198,19 +212,22 @@ async fn main() -> anyhow::Result<()> {
         .build()?;
     let report = worker.run_until(support::until_empty(&client, &[QUEUE])).await?;
 
-    let export = csv::Reader::from_path(file.with_extension("export.csv"))?.into_records().count();
-    let tables = shop.lock();
-    println!("\n{} products, bad lines: {:?}", tables.products.len(), tables.bad_lines);
-    println!("{export} rows exported");
+    println!();
+    for (file, Imported { products, bad_lines, .. }) in shop.lock().iter() {
+        println!("{}: {} products, bad lines: {bad_lines:?}", name(file), products.len());
+        let rows =
+            csv::Reader::from_path(file.with_extension("export.csv"))?.into_records().count();
+        println!("{}: {rows} rows exported", name(file));
+    }
     println!("{report}");
     Ok(())
 }
 
-/// A hundred thousand of them; two are bad, and each has a line break in its name.
-fn write_products(file: &PathBuf) -> anyhow::Result<()> {
+/// One in fifty thousand is bad, and each has a line break in its name.
+fn write_products(file: &Path, rows: u32) -> anyhow::Result<()> {
     let mut file = std::io::BufWriter::new(File::create(file)?);
     writeln!(file, "sku,name,cents")?;
-    for number in 1..=100_000 {
+    for number in 1..=rows {
         let cents = if number % 50_000 == 0 { "free" } else { "995" };
         writeln!(file, "P-{number:06},\"Cup,\nno. {number}\",{cents}")?;
     }

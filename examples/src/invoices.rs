@@ -15,6 +15,7 @@
 //! - An order has one invoice number, however often its job runs: the number is given once and kept
 //!   with the order. Numbers have no gaps, so none is given before all else is known to be well.
 //! - The file has the number in its name and is renamed into its place: the same one, whole, twice.
+//!   Until then its name is one that no other run has.
 //! - What people have entered is escaped, or a customer's name would be a part of the page.
 //! - This writes HTML, which browsers print. A library for PDF goes in the place of `render`.
 
@@ -24,12 +25,13 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use job_core::prelude::*;
 use job_memory::MemoryBackend;
+use tempfile::NamedTempFile;
 
 const QUEUE: &str = "invoices";
 
@@ -118,9 +120,10 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn write(&self, name: &str, text: &str) -> io::Result<()> {
-        let part = self.0.join(format!("{name}.part"));
-        fs::write(&part, text)?;
-        fs::rename(part, self.0.join(name))
+        let mut file = NamedTempFile::new_in(&self.0)?;
+        file.write_all(text.as_bytes())?;
+        file.persist(self.0.join(name))?;
+        Ok(())
     }
 }
 
@@ -171,4 +174,22 @@ fn show(folder: &Path) -> anyhow::Result<()> {
         println!("{}: {customer}", file.file_name().display());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_runs_of_one_job_do_not_touch_each_others_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (to, text) = (Folder(folder.path().to_owned()), "whole ".repeat(10_000));
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| (0..500).for_each(|_| to.write("1.html", &text).unwrap()));
+            }
+        });
+        assert_eq!(fs::read_to_string(folder.path().join("1.html")).unwrap(), text);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
 }

@@ -17,7 +17,9 @@
 //!   order and the step, and not the job's id: two jobs for one step charge once, too.
 //! - Record, then enqueue, then return. The other way round, a crash in between would leave an order
 //!   that says "paid" and of which nobody thinks any more.
-//! - What cannot go on is undone by a job as well: a declined card gives the goods back.
+//! - What cannot go on is undone by a job as well: a declined card gives the goods back. Which way an
+//!   order goes on is read from where it stands, and not from what this attempt has seen: the attempt
+//!   that was refused may have died before it could enqueue anything.
 
 #![allow(clippy::print_stdout, reason = "it shows what it does")]
 
@@ -52,16 +54,25 @@ async fn charge(
     if shop.at(order) == Step::Reserved {
         match bank.charge(&format!("order-{order}-charge")) {
             Ok(()) => shop.advance(order, Step::Reserved, Step::Paid),
-            Err(Refusal::Declined) => {
-                shop.advance(order, Step::Reserved, Step::Declined);
-                cx.client().enqueue(GiveBack { order }).await?;
-                return Err(JobError::permanent("the card was declined"));
-            }
+            Err(Refusal::Declined) => shop.advance(order, Step::Reserved, Step::Declined),
             Err(Refusal::ConnectionLost) => return Err("the bank's answer was lost".into()),
         }
     }
-    cx.client().enqueue(Pack { order }).await?;
-    Ok(())
+    if order == 4 && cx.attempt() == 1 {
+        // As if the process died here: it is recorded, and nothing is on the queue.
+        return Err("died right after the bank".into());
+    }
+    match shop.at(order) {
+        Step::Declined => {
+            cx.client().enqueue(GiveBack { order }).await?;
+            Err(JobError::permanent("the card was declined"))
+        }
+        Step::GivenBack => Err(JobError::discard("the goods are given back already")),
+        _ => {
+            cx.client().enqueue(Pack { order }).await?;
+            Ok(())
+        }
+    }
 }
 
 #[job(queue = "orders", max_attempts = 6, backoff = exponential("20ms", "200ms"))]
@@ -143,7 +154,7 @@ enum Refusal {
 impl Bank {
     fn charge(&self, key: &str) -> Result<(), Refusal> {
         *self.asked.lock().expect("nobody panics with it") += 1;
-        if key == "order-3-charge" {
+        if ["order-3-charge", "order-4-charge"].contains(&key) {
             return Err(Refusal::Declined);
         }
         let new = self.charged.lock().expect("nobody panics with it").insert(key.to_owned());
@@ -156,8 +167,8 @@ impl Bank {
 async fn main() -> anyhow::Result<()> {
     let client = Client::new(MemoryBackend::new());
     let bank = std::sync::Arc::new(Bank::default());
-    let orders = (1..=3).map(|order| (order, Step::Placed)).collect();
-    client.enqueue_all((1..=3).map(|order| Reserve { order })).await?;
+    let orders = (1..=4).map(|order| (order, Step::Placed)).collect();
+    client.enqueue_all((1..=4).map(|order| Reserve { order })).await?;
 
     let worker = Worker::builder(&client)
         .data(Shop(Mutex::new(orders)))

@@ -17,7 +17,8 @@
 //! - Messages are never rewritten, so the service's count of deliveries is the count of attempts, and
 //!   deploys count.
 //! - There is no job id that producers know. Take a key of the message's own for idempotency: here
-//!   the order's number.
+//!   the order's number. It is written down after the effect, or in one transaction with it: written
+//!   before, a mail that fails would be taken for sent.
 //! - Names are theirs: `#[serde(rename = "..")]` on an arg.
 //! - What is no such JSON is tried as often as the rest, since a deploy may be under way, and is then
 //!   in `<queue>-poison`, byte for byte, with the reason.
@@ -41,13 +42,26 @@ async fn confirm_order(
     #[serde(rename = "orderId")] order_id: u64,
     email: String,
     confirmed: Data<Mutex<HashSet<u64>>>,
+    cx: JobContext,
 ) -> Result<(), JobError> {
     // A table with a unique key, in an app that is more than an example.
-    if confirmed.lock().expect("nobody panics with it").insert(order_id) {
-        println!("order {order_id}: confirmed to {email}");
-    } else {
+    if confirmed.lock().expect("nobody panics with it").contains(&order_id) {
         println!("order {order_id}: confirmed already");
+        return Ok(());
     }
+    send_confirmation(order_id, &email, cx.attempt())?;
+    // If it dies here, it sends another one, and never none.
+    confirmed.lock().expect("nobody panics with it").insert(order_id);
+    Ok(())
+}
+
+/// As by a mail server that is away when it is asked for the first time.
+fn send_confirmation(order: u64, email: &str, attempt: u32) -> Result<(), JobError> {
+    if order == 1 && attempt == 1 {
+        println!("order {order}: the mail server is away");
+        return Err("the mail server is away".into());
+    }
+    println!("order {order}: confirmed to {email}");
     Ok(())
 }
 

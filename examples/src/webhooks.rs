@@ -26,7 +26,7 @@ mod support;
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
 use axum::extract::{Path, State};
@@ -177,6 +177,8 @@ struct Inbox {
     requests: u32,
     /// The ids of events that it has: one that comes again is no news.
     events: HashSet<String>,
+    /// When it has first told somebody to wait.
+    told_to_wait: Option<Instant>,
 }
 
 impl Receivers {
@@ -209,12 +211,14 @@ async fn receive(
         return StatusCode::UNAUTHORIZED.into_response();
     }
 
-    let request = {
+    let (request, refuses) = {
         let mut inboxes = receivers.inboxes.lock().expect("nobody panics with it");
         let inbox = inboxes.entry(name.clone()).or_default();
         inbox.requests += 1;
         let refuses = match name.as_str() {
-            "busy" | "hanging" => inbox.requests == 1,
+            // For a second, whoever comes how often.
+            "busy" => inbox.told_to_wait.get_or_insert_with(Instant::now).elapsed() < SECOND,
+            "hanging" => inbox.requests == 1,
             "flaky" => inbox.requests <= 2,
             "gone" => true,
             _ => false,
@@ -222,10 +226,12 @@ async fn receive(
         if !refuses {
             inbox.events.insert(event.to_owned());
         }
-        inbox.requests
+        (inbox.requests, refuses)
     };
     match (name.as_str(), request) {
-        ("busy", 1) => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response(),
+        ("busy", _) if refuses => {
+            (StatusCode::TOO_MANY_REQUESTS, [("retry-after", "1")]).into_response()
+        }
         ("flaky", 1 | 2) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         ("gone", _) => StatusCode::GONE.into_response(),
         // The one is stuck; the other has taken the event, and dies before it can say so.

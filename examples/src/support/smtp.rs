@@ -1,15 +1,20 @@
 //! A mail server for demonstrations: as much of SMTP as a client needs to hand mail over.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
-/// It takes all mail but that to `nobody@..`, whom it does not know, and to `grey@..`, the first
-/// time: "greylisting", by which many servers get rid of senders that never try again.
+/// How many mails it takes in how long.
+const MOST: (usize, Duration) = (3, Duration::from_millis(500));
+
+/// It takes all mail but that to `nobody@..`, whom it does not know; to `grey@..`, the first time:
+/// "greylisting", by which many servers get rid of senders that never try again; to `login@..`, the
+/// first time, for which it wants a login; and more than three in half a second.
 #[derive(Clone, Default)]
 pub struct MailServer {
     state: Arc<Mutex<State>>,
@@ -17,7 +22,9 @@ pub struct MailServer {
 
 #[derive(Default)]
 struct State {
-    greylisted: HashSet<String>,
+    met: HashSet<String>,
+    asked: VecDeque<Instant>,
+    too_fast: u32,
     mails: Vec<Mail>,
 }
 
@@ -47,6 +54,11 @@ impl MailServer {
     /// What it has taken.
     pub fn mails(&self) -> Vec<Mail> {
         self.state.lock().expect("nobody panics with it").mails.clone()
+    }
+
+    /// How often it has told somebody that they send too fast.
+    pub fn too_fast(&self) -> u32 {
+        self.state.lock().expect("nobody panics with it").too_fast
     }
 
     async fn talk(&self, socket: TcpStream) -> io::Result<()> {
@@ -81,12 +93,25 @@ impl MailServer {
 
     fn judge(&self, to: &str) -> &'static str {
         let mut state = self.state.lock().expect("nobody panics with it");
-        if to.starts_with("nobody@") {
-            "550 there is no such mailbox"
-        } else if to.starts_with("grey@") && state.greylisted.insert(to.to_owned()) {
-            "451 come again later"
-        } else {
-            "250 well"
+        if state.is_too_fast(Instant::now()) {
+            return "421 too fast";
         }
+        match to.split('@').next() {
+            Some("nobody") => "550 there is no such mailbox",
+            Some("grey") if state.met.insert(to.to_owned()) => "451 come again later",
+            Some("login") if state.met.insert(to.to_owned()) => "530 log in first",
+            _ => "250 well",
+        }
+    }
+}
+
+impl State {
+    fn is_too_fast(&mut self, now: Instant) -> bool {
+        let (most, within) = MOST;
+        self.asked.retain(|at| now.duration_since(*at) < within);
+        self.asked.push_back(now);
+        let too_fast = self.asked.len() > most;
+        self.too_fast += u32::from(too_fast);
+        too_fast
     }
 }
