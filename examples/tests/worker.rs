@@ -5,8 +5,11 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
+use job_azure::{Account, AzureBackend};
 use job_azurite::Azurite;
+use job_core::prelude::*;
 use saphyr::{LoadableYamlNode, YamlOwned};
 
 const SOURCE: &str = include_str!("../src/worker.rs");
@@ -47,14 +50,111 @@ fn it_serves_until_it_is_terminated() {
     }
 }
 
+/// Nothing stops what `spawn_blocking` runs. Its job goes to others, and the process goes.
+#[cfg(unix)]
+#[test]
+fn it_ends_while_a_job_computes() {
+    let azurite = Azurite::start().unwrap();
+    let connection = azurite.connection_string();
+    let account = [("AZURE_STORAGE_CONNECTION_STRING", connection.as_str())];
+    // Longer than anybody waits for this test.
+    let sent = worker(&["enqueue", "--seconds", "86400", "ada"], &account).output().unwrap();
+    assert!(sent.status.success());
+    let mut serve = worker(&["serve"], &account);
+    let mut served = Running(serve.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap());
+    let mut told = BufReader::new(served.0.stdout.take().unwrap());
+    let mut log = BufReader::new(served.0.stderr.take().unwrap());
+    let until = |from: &mut dyn BufRead, what: &str| {
+        let mut text = String::new();
+        while !text.contains(what) {
+            assert_ne!(from.read_line(&mut text).unwrap(), 0, "it ended: {text}");
+        }
+    };
+    let pid = served.0.id().to_string();
+    let terminate =
+        || assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+    until(&mut told, "computing for ada\n");
+    terminate();
+    // The second one skips the grace time.
+    until(&mut log, "shutting down; a second signal");
+    terminate();
+    let mut text = String::new();
+    told.read_to_string(&mut text).unwrap();
+    assert!(served.0.wait().unwrap().success(), "{text}");
+    assert!(!text.contains("hello"), "{text}");
+    assert_eq!(text, "the worker's report: 1 received, 1 started, 1 given back\n");
+}
+
+/// As the program's job, with a mistake in it.
+#[job(name = "greet", queue = "greetings")]
+async fn greet_wrongly(name: String) -> Result<(), JobError> {
+    Err(JobError::permanent(format!("the bell of {} is\nbroken", name.len())))
+}
+
+#[tokio::test]
+async fn who_is_called_at_night_looks_and_replays() {
+    let azurite = Azurite::start().unwrap();
+    let connection = azurite.connection_string();
+    let account = Account::from_connection_string(&connection).unwrap();
+    let client = Client::new(AzureBackend::builder(account).build().unwrap());
+    let jobs = ["ada", "grace"].map(|name| GreetWrongly { name: name.to_owned() });
+    let [ada, _] = client.enqueue_all(jobs).await.unwrap()[..] else { panic!("two") };
+    let poison = client.poison("greetings").unwrap();
+    let both = async {
+        while poison.count().await.unwrap() < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let wrong = Worker::builder(&client).queue(Queue::new("greetings")).build().unwrap();
+    wrong.run_until(both).await.unwrap();
+
+    let told = |args: &[&str]| {
+        let output =
+            worker(args, &[("AZURE_STORAGE_CONNECTION_STRING", &connection)]).output().unwrap();
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{error}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let list = told(&["poison", "list"]);
+    let line = format!(r"{ada} greet: permanent error at attempt 1: the bell of 3 is\nbroken");
+    assert!(list.lines().any(|it| it == line), "{line}: {list}");
+    assert!(list.ends_with("\n2 in greetings-poison\n"), "{list}");
+    assert!(!list.contains("ada"), "args are nobody's business: {list}");
+
+    let replay = |filters: &[&str]| told(&[&["poison", "replay"], filters].concat());
+    assert_eq!(replay(&["--error", "whistle"]), "0 of 0 jobs replayed, 2 left\n");
+    let id = ada.to_string();
+    let one = ["--error", "bell of 3", "--id", &id];
+    let trial = replay(&[&one[..], &["--dry-run"]].concat());
+    assert_eq!(trial, "1 jobs would be replayed, 1 left (dry run)\n");
+    assert_eq!(poison.count().await.unwrap(), 2);
+    assert_eq!(replay(&one), "1 of 1 jobs replayed, 1 left\n");
+    assert_eq!(replay(&[]), "1 of 1 jobs replayed, 0 left\n");
+    assert_eq!(told(&["poison", "list"]), "0 in greetings-poison\n");
+    let queue = client.backend().stats(poison.queue()).await.unwrap();
+    assert_eq!(queue.total, 2);
+}
+
 #[test]
 fn what_cannot_work_is_said_at_once() {
     let azurite = [("AZURE_STORAGE_CONNECTION_STRING", "UseDevelopmentStorage=true")];
     let said = |output: Output| String::from_utf8_lossy(&output.stderr).into_owned();
-    let usage = "error: usage: worker serve [--processes N] | worker enqueue NAME..\n";
-    for args in [&[][..], &["srve"], &["serve", "4"], &["serve", "--processes"]] {
-        assert_eq!(said(worker(args, &azurite).output().unwrap()), usage);
+    for args in [
+        &[][..],
+        &["srve"],
+        &["serve", "4"],
+        &["serve", "--processes"],
+        &["poison"],
+        &["poison", "replay", "--eror", "bank"],
+        &["poison", "replay", "--error"],
+    ] {
+        let usage = said(worker(args, &azurite).output().unwrap());
+        assert!(usage.starts_with("error: usage: worker serve [--processes N]\n"), "{usage}");
     }
+    let id = said(worker(&["poison", "replay", "--id", "seven"], &azurite).output().unwrap());
+    assert!(id.starts_with("error: `seven` is no job's id: "), "{id}");
+    let long = said(worker(&["enqueue", "--seconds", "long", "ada"], &azurite).output().unwrap());
+    assert!(long.starts_with("error: `long` is no number of seconds: "), "{long}");
     let many = said(worker(&["serve", "--processes", "many"], &azurite).output().unwrap());
     assert!(many.starts_with("error: `many` is no number of processes: "), "{many}");
     let none = said(worker(&["serve", "--processes", "0"], &azurite).output().unwrap());
