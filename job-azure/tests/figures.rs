@@ -104,3 +104,45 @@ async fn an_idle_queue_is_asked_once_a_max_poll_whatever_the_concurrency() {
         worker.stop().await;
     }
 }
+
+/// Whoever comes alone is found by one of the receives that come more and more seldom, and begins
+/// them anew. The sums for that are in `docs/src/sizing.md`.
+#[tokio::test(start_paused = true)]
+async fn jobs_that_come_alone_cost_receives_that_find_nothing() {
+    const MILLIS: Duration = Duration::from_millis(1);
+    const ALONE: usize = 100;
+    for (every, processes, min_poll, requests) in [
+        (86 * MILLIS, 4, 100 * MILLIS, 3.6..4.6),
+        (86 * MILLIS, 10, 100 * MILLIS, 4.2..5.2),
+        (SECOND, 1, 100 * MILLIS, 5.7..6.7),
+        (SECOND, 10, 100 * MILLIS, 8.3..9.3),
+        (10 * SECOND, 1, 100 * MILLIS, 9.2..10.2),
+        (10 * SECOND, 1, 5 * SECOND, 4.5..5.5),
+    ] {
+        let service = FakeService::new();
+        service.latency(10 * MILLIS);
+        // Whose jobs no worker hears of but by asking.
+        let producer = client(&service);
+        create_queues(&producer).await;
+        let queue = || Queue::new(WORK).min_poll(min_poll);
+        let logs = vec![Log::default(); processes];
+        let workers: Vec<_> = logs
+            .iter()
+            .map(|log| Running::new(builder(&client(&service), log).queue(queue())))
+            .collect();
+        // Until they are at rest.
+        sleep(60 * SECOND).await;
+        let before = service.calls().total();
+        for n in 0..ALONE {
+            producer.enqueue(Act { order: format!("ok-{n}") }).await.unwrap();
+            sleep(every).await;
+        }
+        drained(&service, WORK).await;
+        let each = (service.calls().total() - before) as f64 / ALONE as f64;
+        let what = format!("{processes} processes, a job every {every:?}, {min_poll:?}");
+        assert!(requests.contains(&each), "{what}: {each} requests a job");
+        for worker in workers {
+            worker.stop().await;
+        }
+    }
+}
