@@ -218,7 +218,9 @@ impl fmt::Debug for Credentials {
 }
 
 /// Why an [`Account`] cannot be made of what was given. It repeats none of it.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` gives the text as well: that is what a `main` that returns it prints.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum AccountError {
     /// The connection string is empty.
@@ -304,6 +306,12 @@ pub enum AccountError {
     NoIdentityFeature,
 }
 
+impl fmt::Debug for AccountError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -367,6 +375,15 @@ mod tests {
         assert!(of(&[]).unwrap_err().contains("set AZURE_STORAGE_CONNECTION_STRING"));
         let error = of(&[(CONNECTION_STRING, "AccountName=canary")]).unwrap_err();
         assert!(error.starts_with("AZURE_STORAGE_CONNECTION_STRING: "), "{error}");
+    }
+
+    #[test]
+    fn a_main_that_returns_an_error_prints_what_to_do() {
+        let error = Account::from_vars(|_| None).map(|_| ()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("set AZURE_STORAGE_CONNECTION_STRING, or "), "{text}");
+        assert_eq!(format!("{error:?}"), text);
+        assert_eq!(format!("{:?}", crate::SettingsError::from(error)), text);
     }
 
     #[test]

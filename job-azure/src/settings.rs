@@ -45,7 +45,9 @@ impl Default for Settings {
 }
 
 /// Settings that cannot be.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` gives the text as well: that is what a `main` that returns it prints.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
     /// The account is malformed.
@@ -60,6 +62,12 @@ pub enum SettingsError {
     /// HTTPS cannot be set up on this machine.
     #[error("this machine has no usable TLS set-up; are its root certificates installed?")]
     Tls,
+}
+
+impl fmt::Debug for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl AzureBackendBuilder {
