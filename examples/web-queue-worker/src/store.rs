@@ -97,6 +97,9 @@ impl Store {
     pub(crate) fn keep_upload(&self, id: Uuid, file: NamedTempFile) -> io::Result<()> {
         file.as_file().sync_all()?;
         file.persist(self.uploads.join(id.to_string()))?;
+        // Its name is in the folder, which is written at leisure, too.
+        #[cfg(unix)]
+        fs::File::open(&self.uploads)?.sync_all()?;
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use image::{
 };
 use job_core::prelude::*;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::store::{Size, Store};
@@ -24,6 +25,10 @@ pub(crate) const MAX_PIXELS: u32 = 12_000;
 /// What it may take to decode a picture, in bytes. Each run of the job may take as much.
 const MAX_MEMORY: u64 = 256 << 20;
 
+/// A run that takes longer has failed. A little less than the job's timeout, which would end the
+/// handler before it could tell anybody.
+const TAKES: Duration = Duration::from_secs(110);
+
 /// The message says which picture, and does not hold it: queues take some kilobytes, and a disk
 /// takes the rest.
 ///
@@ -36,10 +41,13 @@ pub(crate) async fn make_thumbnails(
     scanner: Data<Scanner>,
     cx: JobContext,
 ) -> Result<(), JobError> {
-    scanner.scan().await;
     let shared = Data::into_arc(store.clone());
-    // It computes for some time: a thread that others wait for must not.
-    let result = spawn_blocking(move || make(picture, &shared)).await?;
+    let work = async {
+        scanner.scan().await;
+        // It computes for some time: a thread that others wait for must not.
+        spawn_blocking(move || make(picture, &shared)).await?
+    };
+    let result = timeout(TAKES, work).await.unwrap_or_else(|_| Err("it took too long".into()));
     if result.is_err() && cx.is_last_attempt() {
         // Somebody is waiting for it.
         store
@@ -132,7 +140,8 @@ pub(crate) fn worker(
     Worker::builder(client)
         .data_arc(store)
         .data(scanner)
-        // Decoded pictures are large: four of them are a gigabyte at worst.
+        // Decoded pictures are large, and are there twice while they are turned: four of them are
+        // two gigabytes at worst.
         .queue(Queue::new(QUEUE).concurrency(4).max_poll(SECOND))
         .build()
 }
@@ -205,6 +214,20 @@ mod tests {
         let id = Uuid::now_v7();
         jobs.perform(MakeThumbnails { picture: id }).attempt(19).await.expect_retry();
         assert!(!folder.path().join(format!("failures/{id}.txt")).exists());
+        jobs.perform(MakeThumbnails { picture: id }).attempt(20).await.expect_exhausted();
+        assert!(folder.path().join(format!("failures/{id}.txt")).exists());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_is_told_when_it_takes_too_long() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path()).unwrap());
+        let data = store.clone();
+        let scanner = Scanner { takes: HOUR };
+        let jobs = TestJobs::builder()
+            .worker(move |worker| worker.data_arc(data.clone()).data(scanner))
+            .build();
+        let id = Uuid::now_v7();
         jobs.perform(MakeThumbnails { picture: id }).attempt(20).await.expect_exhausted();
         assert!(folder.path().join(format!("failures/{id}.txt")).exists());
     }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::task::JoinSet;
 
 /// How many of them send pictures at the same time.
-const CROWD: usize = 32;
+pub(crate) const CROWD: usize = 32;
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(300);

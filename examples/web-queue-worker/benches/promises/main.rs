@@ -16,11 +16,12 @@ mod support;
 
 use std::time::Duration;
 
-use self::rounds::{Size, run};
+use self::rounds::{Least, Size, run};
 
 #[tokio::main]
 async fn main() {
     let size = Size {
+        least: Some(Least { gain: 0.6, p99: Duration::from_millis(250) }),
         backlog: 160,
         scan: Duration::from_millis(500),
         processes: &[1, 2, 4],

@@ -41,7 +41,8 @@ pub(super) struct Accepted {
 }
 
 /// "Accepted" is a promise: the picture is on the disk and its job is on the queue. Before that,
-/// nothing is promised, and whatever goes wrong leaves nothing behind.
+/// nothing is promised, and what goes wrong leaves nothing behind that anybody sees: a picture whose
+/// name cannot be written, at the end, keeps its job, and its thumbnails are shown to nobody.
 pub(super) async fn upload(
     State(app): State<App>,
     Query(about): Query<About>,

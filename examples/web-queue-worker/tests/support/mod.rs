@@ -2,11 +2,12 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use job_azurite::Azurite;
@@ -60,22 +61,34 @@ impl Web {
 pub(crate) struct Workers {
     program: Program,
     failures: Receiver<()>,
+    /// Ends with them, and gives the processes that have finished jobs.
+    log: JoinHandle<BTreeSet<String>>,
+}
+
+/// What they have done, once they are gone.
+pub(crate) struct Stopped {
+    pub(crate) report: String,
+    /// How many processes have finished jobs.
+    pub(crate) busy: usize,
 }
 
 impl Workers {
     fn start(mut command: Command) -> Self {
-        let mut program = Program::start(command.env("RUST_LOG", "warn").stderr(Stdio::piped()));
-        let log = BufReader::new(program.child.stderr.take().expect("a pipe"));
+        command.env("RUST_LOG", "warn,job_core=info,job_core::worker=debug");
+        let mut program = Program::start(command.stderr(Stdio::piped()));
+        let lines = BufReader::new(program.child.stderr.take().expect("a pipe"));
         let (failed, failures) = mpsc::channel();
-        // It ends with the pipe.
-        thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
+        let log = thread::spawn(move || {
+            let mut busy = BTreeSet::new();
+            for line in lines.lines().map_while(Result::ok) {
                 if line.contains("job failed") {
                     let _ = failed.send(());
                 }
+                busy.extend(busy_process(&line).map(ToOwned::to_owned));
             }
+            busy
         });
-        Self { program, failures }
+        Self { program, failures, log }
     }
 
     /// Waits until a job has failed.
@@ -83,12 +96,25 @@ impl Workers {
         self.failures.recv_timeout(Duration::from_secs(60)).expect("a job fails");
     }
 
-    /// Stops them once they have completed so many jobs: their report.
-    pub(crate) fn stop_after(self, completed: usize) -> String {
+    /// Stops them. They must have completed so many jobs.
+    pub(crate) fn stop_after(self, jobs: usize) -> Stopped {
         let report = self.program.stop();
-        assert!(report.contains(&format!("{completed} completed")), "{report}");
-        report
+        assert_eq!(completed(&report), Some(jobs), "{report}");
+        let busy = self.log.join().expect("it reads lines").len();
+        Stopped { report, busy }
     }
+}
+
+/// How many jobs a worker's or supervisor's report says were completed.
+pub(crate) fn completed(report: &str) -> Option<usize> {
+    let mut parts = report.split([',', ':', ';']);
+    parts.find_map(|part| part.trim().strip_suffix(" completed")?.parse().ok())
+}
+
+/// The process whose log line says that a job is done.
+pub(crate) fn busy_process(line: &str) -> Option<&str> {
+    let (spans, _) = line.split_once(": job done")?;
+    spans.split_once("worker{process=")?.1.split_once('}').map(|(process, _)| process)
 }
 
 /// The program with these args, told nothing by the environment that the test runs in.
