@@ -1,7 +1,10 @@
 //! Several processes of this program that run jobs, and a supervisor that keeps them running.
 //!
-//! Whatever a job does to its process, the others go on: an abort, a stack overflow and the
-//! kernel's out-of-memory killer end one process, which is started again.
+//! Whatever a job does to its process, the others go on: an abort and a stack overflow end one
+//! process, which is started again. So does running out of memory, where the kernel kills that
+//! process alone: Kubernetes on cgroup v2 has the whole container killed, this one included, unless
+//! the kubelet is told otherwise (`singleProcessOOMKill`), and systemd stops the service unless it has
+//! `OOMPolicy=continue`.
 //!
 //! ```no_run
 //! use job_core::{Client, Queue, Supervisor, Worker};
