@@ -230,9 +230,16 @@ macro_rules! __collect {
 ///
 /// All of `tests/conformance.rs`:
 ///
-/// ```ignore
+/// ```
 /// use job_conformance::Harness;
 ///
+/// # struct MyBackend;
+/// # impl MyBackend {
+/// #     async fn connect(_: &str) -> std::io::Result<job_memory::MemoryBackend> {
+/// #         Ok(job_memory::MemoryBackend::new())
+/// #     }
+/// # }
+/// #
 /// async fn harness() -> Harness {
 ///     Harness::new(MyBackend::connect("localhost:1234").await.expect("the service is up"))
 ///         .unit(std::time::Duration::from_secs(1))

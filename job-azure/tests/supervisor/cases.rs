@@ -570,6 +570,7 @@ fn jobs_that_kill_their_process_are_quarantined() {
         (killers.iter().filter(apart).count() == killers.len()).then_some(())
     });
     bench.until_poisoned(&expected);
+    bench.until_empty();
     running.signal(Signal::TERM);
     let report = ends_well(&mut running);
     for killer in killers {
@@ -578,7 +579,6 @@ fn jobs_that_kill_their_process_are_quarantined() {
         assert_eq!(running.count("start", &format!("{killer} suspects")), 1);
     }
     assert!(report.contains(" suspects run apart"), "{report}");
-    assert_eq!(bench.depth(), 0);
 }
 
 fn many_innocents_outlive_several_killers() {
@@ -595,9 +595,10 @@ fn many_innocents_outlive_several_killers() {
     let crashed = |order: &&str| ((*order).to_owned(), PoisonReason::Crashed);
     let expected: Vec<_> = killers().iter().map(crashed).collect();
     bench.until_poisoned(&expected);
+    bench.until_empty();
     running.signal(Signal::TERM);
     ends_well(&mut running);
-    assert_eq!((bench.poisoned(), bench.depth()), (expected, 0));
+    assert_eq!(bench.poisoned(), expected);
 }
 
 /// Its process may live although others receive its message: it was stopped for longer than a lease.
@@ -622,19 +623,14 @@ fn a_start_that_is_not_over_is_no_crash() {
     kill(stopped.pid, Signal::CONT);
     bench.open("gate-a");
     assert_eq!(running.done("gate-a").attempt, 1);
-    // Whoever has lost its lease cannot delete it: then it comes once more.
-    let limit = Instant::now() + LIMIT;
-    while bench.depth() > 0 {
-        assert!(Instant::now() < limit, "it is never deleted");
-        sleep(Duration::from_millis(50));
-    }
+    bench.until_empty();
     for process in ["1", "2"] {
         let answer = ask(port(process), "/metrics").unwrap();
         assert!(answer.contains(&none), "{answer}");
     }
     running.signal(Signal::TERM);
     ends_well(&mut running);
-    assert_eq!((bench.poisoned(), bench.depth()), (vec![], 0));
+    assert_eq!(bench.poisoned(), []);
 }
 
 /// How often that was counted of the queue of a bench, as `/metrics` shows it.

@@ -63,6 +63,17 @@ impl Bench {
         self.runtime.block_on(sent.into_future()).unwrap();
     }
 
+    /// Some time after all are done: who says so may be killed, or have lost its lease, before it
+    /// deletes its message, which then comes once more.
+    #[track_caller]
+    pub fn until_empty(&self) {
+        let limit = Instant::now() + LIMIT;
+        while self.depth() > 0 {
+            assert!(Instant::now() < limit, "it is never deleted");
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Waits until these are in the poison queue, and no others.
     #[track_caller]
     pub fn until_poisoned(&self, expected: &[(String, PoisonReason)]) {
