@@ -13,6 +13,7 @@ use job_core::backend::{
     Backend, BackendError, Batch, Capabilities, Delivery, ErrorKind, ItemResult, MessageId,
     Outgoing, Peeked, QueueSpec, QueueStats, Receipt, ReceiveRequest,
 };
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 use crate::clock::{Clock, Moment, far_off};
@@ -202,6 +203,8 @@ impl Backend for MemoryBackend {
     }
 
     async fn send(&self, queue: &QueueName, messages: &[Outgoing]) -> Vec<ItemResult<MessageId>> {
+        // It waits for nothing: a producer in a loop would keep its thread from the worker.
+        consume_budget().await;
         let limits = self.limits();
         let most = limits.capabilities.max_send;
         if let Some(refused) = over_limit(messages.len(), most, "send") {

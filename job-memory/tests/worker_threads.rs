@@ -169,6 +169,32 @@ fn no_wake_up_of_the_client_is_lost_either() {
 }
 
 #[test]
+fn a_handler_that_blocks_one_of_two_threads_does_not_keep_the_other_from_receiving() {
+    threads(2).block_on(async {
+        let spy = spied().await.apart();
+        let client = Client::new(spy.clone());
+        let (running, mut started) = tokio::sync::mpsc::unbounded_channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let released = Mutex::new(released);
+        let script = script(move |order, _| {
+            let _ = running.send(order.clone());
+            if order == "block" {
+                let _ = released.lock().unwrap().recv();
+            }
+            async { Ok(()) }
+        });
+        let worker = Running::new(worker(&client, script).queue(Queue::new(WORK).concurrency(16)));
+        for order in ["block", "other"] {
+            client.enqueue(Act { order: order.to_owned() }).await.unwrap();
+            assert_eq!(soon(started.recv()).await.as_deref(), Some(order));
+        }
+        release.send(()).unwrap();
+        empty(&spy.inner).await;
+        assert_eq!(soon(worker.stop()).await.completed(), 2);
+    });
+}
+
+#[test]
 fn workers_of_several_queues_under_one_limit_do_not_block_one_another() {
     threads(3).block_on(async {
         let backend = memory().await;

@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument, Span};
 
 use super::report::Counters;
+use super::served::Served;
 use crate::QueueName;
 use crate::backend::{
     Backend, BackendError, Batch, Capabilities, ErrorKind, ItemResult, MessageId, Outgoing, Peeked,
@@ -80,9 +81,13 @@ impl Aside {
 
 /// Tells when the worker's runtime does not get to run its tasks. Leases are kept all the same,
 /// but nothing new starts, and nobody is told anything.
-pub(super) async fn watch(worker: Handle, counters: Arc<Counters>) {
+///
+/// Where a handler blocks but one of several threads, the slot that was woken to receive next may
+/// be behind it, in a place that no other thread takes tasks from. So another is woken.
+pub(super) async fn watch(worker: Handle, counters: Arc<Counters>, queues: Vec<Arc<Served>>) {
     loop {
         sleep(PING).await;
+        queues.iter().for_each(|queue| queue.feed.nudge());
         let (run, ran) = oneshot::channel();
         let asked_at = Instant::now();
         worker.spawn(async move { run.send(()) });

@@ -113,6 +113,14 @@ impl Feed {
         }
     }
 
+    /// Wakes one more slot, if there is something to do that nobody has taken up: the one that was
+    /// woken may wait behind a handler that blocks its thread.
+    pub(crate) fn nudge(&self) {
+        if self.state().open_turns() > 0 {
+            self.changed.notify_one();
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no code panics while it holds this lock")
     }
@@ -286,7 +294,7 @@ impl<'a> Flight<'a> {
         state.led |= alone;
         drop(state);
         drop(self);
-        alone.then_some(Lead { feed, launched: false })
+        alone.then(|| Lead { feed, launched: false })
     }
 }
 
@@ -302,8 +310,10 @@ impl Drop for Flight<'_> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use tokio::task::{JoinSet, yield_now};
+    use tokio::time::timeout;
 
     use super::*;
     use crate::QueueName;
@@ -413,6 +423,37 @@ mod tests {
         drop(again);
         let State { led, in_flight, promised, .. } = *feed.state();
         assert_eq!((led, in_flight, promised), (false, 0, 0));
+    }
+
+    #[test]
+    fn a_receive_that_brought_nothing_leaves_the_lead_to_whom_it_was_passed() {
+        let feed = Feed::default();
+        feed.state().most_in_flight = 2;
+        let mut idle: Vec<_> = (0..3).map(|_| Idle::enter(&feed)).collect();
+        let Some(Turn::Lead(first)) = idle[0].turn() else { panic!("nobody leads") };
+        let flight = first.launch(1);
+        let Some(Turn::Lead(second)) = idle[1].turn() else { panic!("nobody leads") };
+        assert!(flight.land().is_none());
+        assert!(idle[2].turn().is_none(), "one leads already");
+        assert_eq!(second.wanted(), 2);
+        drop(second);
+        assert!(matches!(idle[2].turn(), Some(Turn::Lead(_))));
+    }
+
+    #[tokio::test]
+    async fn another_is_woken_where_the_one_that_was_does_not_come() {
+        let (feed, stop) = (Arc::new(Feed::default()), CancellationToken::new());
+        let Some(Turn::Lead(lead)) = feed.turn(&stop).await else { panic!("nobody leads") };
+        let mut stuck = pin!(feed.turn(&stop));
+        assert!(timeout(Duration::ZERO, &mut stuck).await.is_err());
+        let slots = slots(&feed, &stop, 1);
+        yield_now().await;
+        feed.nudge();
+        assert!(lead.launch(1).deliver(vec![item(1)], 1).is_some());
+        // The first is awake, and is not polled.
+        feed.nudge();
+        assert_eq!(slots.join_all().await, ["led"]);
+        assert!(timeout(Duration::ZERO, &mut stuck).await.is_ok());
     }
 
     #[tokio::test]

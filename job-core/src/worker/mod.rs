@@ -213,7 +213,7 @@ impl Worker {
         match &aside {
             Some(aside) => {
                 aside.spawn(keep(Arc::clone(aside.backend()), leases));
-                aside.spawn(watch(Handle::current(), Arc::clone(&counters)));
+                aside.spawn(watch(Handle::current(), Arc::clone(&counters), queues.clone()));
             }
             // On the clock of the worker's runtime, which tests may pause.
             None => drop(keeper.spawn(keep(backend, leases).in_current_span())),

@@ -284,6 +284,8 @@ impl Served {
         let wait = {
             let mut pace = self.pace();
             pace.failures = 0;
+            // There is no backlog that it would pay to gather for.
+            pace.round_trip = Duration::ZERO;
             // A backend that tells of new messages need not be asked often.
             let wait = if self.capabilities.wakes { max } else { pace.idle_wait };
             pace.idle_wait = (pace.idle_wait * 2).min(max);

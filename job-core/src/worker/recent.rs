@@ -33,8 +33,7 @@ impl<K: Clone + Eq + Hash> Recent<K> {
     }
 
     pub(crate) fn contains(&self, key: &K) -> bool {
-        // Nearly always empty, and asked for every message.
-        !self.known.is_empty() && self.known.contains(key)
+        self.known.contains(key)
     }
 }
 

@@ -531,7 +531,7 @@ impl Run<'_> {
             drop(guard);
             ran
         };
-        // What is finished does not wait for this job, nor this job for it.
+        // What is finished does not wait for this job.
         let (ran, ()) = tokio::join!(wait, self.slot.flush());
         ran
     }
@@ -649,6 +649,7 @@ impl Run<'_> {
             self.settle(settlement).await;
             return;
         };
+        self.slot.flush().await;
         let Self { served, message, lease, about, .. } = self;
         let about = about.message(&message.message_id).settlement(&settlement);
         let settling = pin!(served.settle(lease, about.whose(&message.message_id), settlement));
@@ -681,6 +682,8 @@ impl Run<'_> {
             }
             return self.slot.finish(self.lease, self.message, self.about.job_name()).await;
         }
+        // This may take as long as its lease, for which what is done need not wait.
+        self.slot.flush().await;
         let Self { served, message, about, .. } = self;
         let about = about.message(&message.message_id).settlement(&settlement);
         let records = !matches!(settlement, Settlement::Release { .. });
