@@ -73,6 +73,8 @@ pub(crate) enum Event {
     Succession,
     /// A supervisor did not end as it should have.
     Supervisor { why: String },
+    /// The harness, which has little to do, was not run for so long: the machine stood still.
+    StoodStill { micros: Micros },
     /// No more faults from here on.
     Quiet,
     /// The queue is empty.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use crate::check::{Verdict, judge};
 use crate::cli::Options;
 use crate::fleet::Fleet;
-use crate::history::{self, Event, History, Reason, Rules};
+use crate::history::{self, Event, History, Micros, Reason, Rules};
 use crate::jobs::{CANARY, Kind, Newcomer, Ordeal, QUEUE, mix, payload};
 use crate::nemesis::Nemesis;
 use crate::proxy::Proxy;
@@ -96,6 +96,7 @@ pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict
         proxy: Arc::clone(&proxy),
         direct: direct.clone(),
     };
+    let _vigil = Vigil::begin(history.clone());
     let mut progress = JoinSet::new();
     progress.spawn(async move { status.show().await });
 
@@ -134,6 +135,37 @@ pub(crate) async fn run(options: &Options, seed: u64) -> anyhow::Result<(Verdict
     history.write(Event::End);
     let verdict = judge(&history::read(&path)?)?;
     Ok((verdict, dir))
+}
+
+/// Tells when the machine stood still, until it is dropped. What nobody could have done anything in
+/// is no delay of the worker's.
+struct Vigil(Arc<AtomicBool>);
+
+impl Vigil {
+    const BEAT: Duration = Duration::from_millis(50);
+    const STILL: Duration = Duration::from_millis(250);
+
+    fn begin(history: History) -> Self {
+        let ended = Arc::new(AtomicBool::new(false));
+        let is_over = Arc::clone(&ended);
+        std::thread::spawn(move || {
+            while !is_over.load(Relaxed) {
+                let began = std::time::Instant::now();
+                std::thread::sleep(Self::BEAT);
+                let late = began.elapsed() - Self::BEAT;
+                if late > Self::STILL && !is_over.load(Relaxed) {
+                    history.write(Event::StoodStill { micros: late.as_micros() as Micros });
+                }
+            }
+        });
+        Self(ended)
+    }
+}
+
+impl Drop for Vigil {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
 /// Enqueues them all, no faster than they are done.

@@ -75,6 +75,10 @@ pub(crate) fn judge(entries: &[Entry]) -> anyhow::Result<Verdict> {
     }
     whole(&story, &mut verdict);
     verdict.counts = tally.counts();
+    match story.stood_still() {
+        0 => {}
+        micros => verdict.counts.push(("the machine stood still, ms", micros / 1_000)),
+    }
     let offenders: BTreeSet<_> =
         verdict.broken.iter().filter_map(|broken| broken.job.clone()).collect();
     verdict.timelines = offenders.iter().take(TOLD).map(|job| timeline::of(entries, job)).collect();
@@ -88,21 +92,18 @@ fn whole(story: &Story, verdict: &mut Verdict) {
     if story.strangers > 0 {
         broken(2, format!("{} messages in the queue are no jobs", story.strangers));
     }
-    match (story.quiet, story.drained) {
-        (Some(quiet), Some(drained)) if drained.saturating_sub(quiet) <= story.drain_limit() => {}
-        (Some(quiet), Some(drained)) => {
-            broken(9, format!("it took {:.1} s", seconds(drained.saturating_sub(quiet))));
-        }
-        _ => broken(9, "it was not empty in the end".to_owned()),
+    match story.quiet.zip(story.drained).map(|(quiet, drained)| story.took(quiet, drained)) {
+        Some(took) if took <= story.drain_limit() => {}
+        Some(took) => broken(9, format!("it took {:.1} s", seconds(took))),
+        None => broken(9, "it was not empty in the end".to_owned()),
     }
     let limit = story.rules.grace_ms * 1_000 + 2 * SECOND + SLACK;
     for (worker, process) in &story.processes {
         let Some(asked) = process.asked else { continue };
-        match process.exited {
-            Some(exited) if exited.saturating_sub(asked) <= limit => {}
-            Some(exited) => {
-                let took = seconds(exited - asked);
-                broken(10, format!("worker {worker} took {took:.1} s to end"));
+        match process.exited.map(|exited| story.took(asked, exited)) {
+            Some(took) if took <= limit => {}
+            Some(took) => {
+                broken(10, format!("worker {worker} took {:.1} s to end", seconds(took)));
             }
             None => broken(10, format!("worker {worker} did not end")),
         }

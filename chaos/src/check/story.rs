@@ -322,6 +322,8 @@ pub(super) struct Story {
     pub(super) leaks: Vec<String>,
     /// When a supervisor was asked to end or killed, for another one to follow.
     successions: Vec<Micros>,
+    /// When the machine stood still.
+    still: Vec<(Micros, Micros)>,
     /// What supervisors did wrong.
     pub(super) supervisors: Vec<String>,
     /// Messages at the end that are no jobs.
@@ -353,6 +355,7 @@ impl Story {
             longest_put_off: 0,
             leaks: Vec::new(),
             successions: Vec::new(),
+            still: Vec::new(),
             supervisors: Vec::new(),
             strangers: 0,
             faults: BTreeMap::new(),
@@ -450,6 +453,7 @@ impl Story {
             }
             Event::Leaked { secret, file } => self.leaks.push(format!("{secret} in {file}")),
             Event::Succession => self.successions.push(at),
+            Event::StoodStill { micros } => self.still.push((at.saturating_sub(*micros), at)),
             Event::Supervisor { why } => self.supervisors.push(why.clone()),
             Event::Spawned { worker, process, .. } => {
                 self.processes.entry(*worker).or_default().for_suspects = process == SUSPECTS;
@@ -601,6 +605,18 @@ impl Story {
         message.framed || message.witnessed.is_some_and(forgotten)
     }
 
+    /// For how long in all.
+    pub(super) fn stood_still(&self) -> Micros {
+        self.still.iter().map(|(began, ended)| ended - began).sum()
+    }
+
+    /// How long that took, without what nobody could have done anything in.
+    pub(super) fn took(&self, from: Micros, to: Micros) -> Micros {
+        let overlap =
+            |(began, ended): &(Micros, Micros)| to.min(*ended).saturating_sub(from.max(*began));
+        to.saturating_sub(from) - self.still.iter().map(overlap).sum::<Micros>()
+    }
+
     /// For each job that a kill took from its worker: how long until it was delivered again.
     pub(super) fn recoveries(&self) -> Vec<Micros> {
         let mut recoveries = Vec::new();
@@ -612,7 +628,7 @@ impl Story {
                 let Some(next) = next else { continue };
                 let was_held = held.answered && held.at < at && next.at > at;
                 if was_held && held.settled.is_none_or(|settled| settled > at) {
-                    recoveries.push(next.at - at);
+                    recoveries.push(self.took(at, next.at));
                 }
             }
         }

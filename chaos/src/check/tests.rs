@@ -654,6 +654,21 @@ fn breaks_10_a_process_that_does_not_end() {
 }
 
 #[test]
+fn time_in_which_the_machine_stands_still_does_not_count() {
+    let asked = Event::Signal { worker: FIRST, signal: Signal::Term };
+    let gone = Event::Exited { worker: FIRST };
+    let ends = |still_until, micros| {
+        let mut tale = good();
+        tale.tell(1_000, 1, asked.clone()).tell(9_000, 1, gone.clone());
+        tale.tell(still_until, 1, Event::StoodStill { micros }).broken()
+    };
+    assert_eq!(ends(5_000, 2_000_000), NONE);
+    assert_eq!(ends(5_000, 1_000_000), [10]);
+    assert_eq!(ends(1_500, 2_000_000), [10], "most of it before");
+    assert_eq!(ends(10_000, 2_000_000), [10], "half of it after");
+}
+
+#[test]
 fn breaks_10_a_supervisor_that_had_to_kill() {
     let why = "it had to kill 1 processes".to_owned();
     assert_eq!(good().tell(1_000, 1, Event::Supervisor { why }).broken(), [10]);
