@@ -273,8 +273,8 @@ pub(super) struct Process {
     pub(super) asked: Option<Micros>,
     pub(super) killed: Option<Micros>,
     pub(super) exited: Option<Micros>,
-    /// Whether it ended so that it could give nothing back: under a job that takes it along, or
-    /// while a handler blocked one of its threads.
+    /// Whether it ended so that it could give nothing back: under a job that takes it along, while
+    /// a handler blocked one of its threads, or after the machine stood still.
     cut_off: bool,
     /// When it was paused last. If that was for long, its supervisor has killed it.
     stopped: Option<Micros>,
@@ -355,7 +355,7 @@ impl Story {
             longest_put_off: 0,
             leaks: Vec::new(),
             successions: Vec::new(),
-            still: Vec::new(),
+            still: entries.iter().filter_map(still).collect(),
             supervisors: Vec::new(),
             strangers: 0,
             faults: BTreeMap::new(),
@@ -429,8 +429,12 @@ impl Story {
                 }
             }
             Event::Exited { worker, .. } => {
+                let asked = self.processes.get(worker).and_then(|process| process.asked);
+                let late = asked.is_some_and(|asked| self.stood_still_in(asked, at));
                 let process = self.processes.entry(*worker).or_default();
                 process.exited = Some(at);
+                // Its grace time passed and its supervisor killed it.
+                process.cut_off |= late;
                 for job in self.jobs.values_mut() {
                     let kind = job.invoked.map(|(_, kind)| kind);
                     for run in &mut job.runs {
@@ -453,12 +457,16 @@ impl Story {
             }
             Event::Leaked { secret, file } => self.leaks.push(format!("{secret} in {file}")),
             Event::Succession => self.successions.push(at),
-            Event::StoodStill { micros } => self.still.push((at.saturating_sub(*micros), at)),
-            Event::Supervisor { why } => self.supervisors.push(why.clone()),
+            Event::Supervisor { why } => {
+                let ending = self.rules.grace_ms * 1_000 + 4 * SECOND;
+                if !self.stood_still_in(at.saturating_sub(ending), at) {
+                    self.supervisors.push(why.clone());
+                }
+            }
             Event::Spawned { worker, process, .. } => {
                 self.processes.entry(*worker).or_default().for_suspects = process == SUSPECTS;
             }
-            Event::Left { .. } | Event::Run { .. } | Event::End => {}
+            Event::Left { .. } | Event::Run { .. } | Event::StoodStill { .. } | Event::End => {}
         }
     }
 
@@ -610,6 +618,10 @@ impl Story {
         self.still.iter().map(|(began, ended)| ended - began).sum()
     }
 
+    fn stood_still_in(&self, from: Micros, to: Micros) -> bool {
+        self.took(from, to) < to.saturating_sub(from)
+    }
+
     /// How long that took, without what nobody could have done anything in.
     pub(super) fn took(&self, from: Micros, to: Micros) -> Micros {
         let overlap =
@@ -644,6 +656,13 @@ impl Story {
             Some(end.saturating_sub(run.start.max(self.quiet?)))
         });
         self.rules.lease_ms * 1_000 + self.longest_put_off + 60 * SECOND + lane.sum::<Micros>()
+    }
+}
+
+fn still(entry: &Entry) -> Option<(Micros, Micros)> {
+    match entry.event {
+        Event::StoodStill { micros } => Some((entry.at.saturating_sub(micros), entry.at)),
+        _ => None,
     }
 }
 

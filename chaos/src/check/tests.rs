@@ -666,6 +666,16 @@ fn time_in_which_the_machine_stands_still_does_not_count() {
     assert_eq!(ends(5_000, 1_000_000), [10]);
     assert_eq!(ends(1_500, 2_000_000), [10], "most of it before");
     assert_eq!(ends(10_000, 2_000_000), [10], "half of it after");
+
+    let still = |at| {
+        move |tale: &mut Tale| {
+            tale.tell(300, 1, Event::Signal { worker: FIRST, signal: Signal::Term });
+            tale.tell(at, 1, Event::StoodStill { micros: 2_000_000 });
+            tale.tell(4_400, 1, Event::Supervisor { why: "it had to kill 1 processes".to_owned() });
+        }
+    };
+    assert_eq!(left_behind(Kind::Slow, still(4_310)), NONE);
+    assert_eq!(left_behind(Kind::Slow, still(6_500)), [10], "afterwards");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 
 use crate::front::{Front, Wire};
 use crate::observe::{Bench, LIMIT, Running, kill};
+use crate::still::judge;
 
 /// What processes have at their end beyond their grace time.
 const AFTER_GRACE: Duration = Duration::from_secs(2);
@@ -20,7 +21,7 @@ macro_rules! cases {
     ($($case:ident,)+) => {
         pub fn all() -> Vec<Trial> {
             vec![$(Trial::test(stringify!($case), || {
-                $case();
+                judge(stringify!($case), $case);
                 Ok::<_, Failed>(())
             })),+]
         }

@@ -13,12 +13,15 @@ mod front;
 mod observe;
 #[cfg(unix)]
 mod program;
+#[cfg(unix)]
+mod still;
 
 #[cfg(unix)]
 fn main() -> std::process::ExitCode {
     if let Some(code) = program::run() {
         return code;
     }
+    still::watch();
     let args = libtest_mimic::Arguments::from_args();
     libtest_mimic::run(&args, cases::all()).exit_code()
 }

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,7 +32,9 @@ pub struct Bench {
 impl Bench {
     pub fn new(case: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let queue = format!("sup-{case}-{}", std::process::id());
+        // Cases may run again.
+        static BENCHES: AtomicU32 = AtomicU32::new(0);
+        let queue = format!("sup-{case}-{}-{}", std::process::id(), BENCHES.fetch_add(1, SeqCst));
         let gates = Path::new(env!("CARGO_TARGET_TMPDIR")).join(&queue);
         std::fs::create_dir_all(&gates).unwrap();
         let client = program::client(&Azurite::shared().connection_string());
