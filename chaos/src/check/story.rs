@@ -524,7 +524,10 @@ impl Story {
                         };
                         let struck = before.is_none_or(|before| {
                             let earlier = struck_before.is_some_and(|it| it >= before.at);
-                            !before.answered || earlier || since(before.at)
+                            // What was to renew it stood still, too.
+                            let lately = before.at.max(at.saturating_sub(2_000 * lease));
+                            let still = took(&self.still, lately, at) < at - lately;
+                            !before.answered || earlier || since(before.at) || still
                         });
                         let holder = before.and_then(|it| Some((it, processes.get(&it.worker)?)));
                         // One that was handed over, and not touched since.
@@ -624,9 +627,7 @@ impl Story {
 
     /// How long that took, without what nobody could have done anything in.
     pub(super) fn took(&self, from: Micros, to: Micros) -> Micros {
-        let overlap =
-            |(began, ended): &(Micros, Micros)| to.min(*ended).saturating_sub(from.max(*began));
-        to.saturating_sub(from) - self.still.iter().map(overlap).sum::<Micros>()
+        took(&self.still, from, to)
     }
 
     /// For each job that a kill took from its worker: how long until it was delivered again.
@@ -657,6 +658,12 @@ impl Story {
         });
         self.rules.lease_ms * 1_000 + self.longest_put_off + 60 * SECOND + lane.sum::<Micros>()
     }
+}
+
+fn took(still: &[(Micros, Micros)], from: Micros, to: Micros) -> Micros {
+    let overlap =
+        |(began, ended): &(Micros, Micros)| to.min(*ended).saturating_sub(from.max(*began));
+    to.saturating_sub(from) - still.iter().map(overlap).sum::<Micros>()
 }
 
 fn still(entry: &Entry) -> Option<(Micros, Micros)> {

@@ -611,6 +611,9 @@ fn a_handler_that_blocks_costs_no_lease() {
     tale.finish(7_200, FIRST, first, End::Done);
     tale.finish(12_300, SECOND_WORKER, second, End::Done).delete(12_400, SECOND_WORKER);
     assert_eq!(tale.broken(), [0]);
+    let still =
+        |tale: &mut Tale| tale.tell(5_000, 1, Event::StoodStill { micros: 3_000_000 }).broken();
+    assert_eq!(still(&mut tale), NONE, "its keeper did not move either");
 }
 
 #[test]
