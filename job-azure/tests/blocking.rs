@@ -11,7 +11,8 @@ use job_azure::{Account, AzureBackend};
 use job_azurite::Azurite;
 use job_core::{Client, Data, Queue, Worker};
 
-const LEASE: Duration = Duration::from_secs(2);
+/// Long enough for a machine that stands still for a moment.
+const LEASE: Duration = Duration::from_secs(4);
 
 /// They block the one thread of their runtime in turn. With more threads, one that is blocked may
 /// or may not hold up the others.
