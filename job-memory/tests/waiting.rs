@@ -71,6 +71,23 @@ async fn settle() {
     }
 }
 
+#[tokio::test]
+async fn a_producer_that_goes_on_and_on_lets_others_run() {
+    let t = Setup::new().await;
+    let other = tokio::spawn(std::future::ready(()));
+    for _ in 0..1000 {
+        t.send(Duration::ZERO).await;
+    }
+    assert!(other.is_finished());
+
+    let other = tokio::spawn(std::future::ready(()));
+    let many = vec![Outgoing::new("x"); 1000];
+    for _ in 0..10 {
+        t.backend.send(&t.queue, &many).await;
+    }
+    assert!(other.is_finished());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_wait_ends_to_the_millisecond() {
     let t = Setup::new().await;
