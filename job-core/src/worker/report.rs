@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Add;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use serde::{Deserialize, Serialize};
 
@@ -12,12 +12,12 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $(pub(crate) $name: Counter,)+
-            running: AtomicU64,
+            running: Counter,
         }
 
         impl Counters {
             pub(crate) fn report(&self) -> Report {
-                Report { $($name: self.$name.0.load(Relaxed),)+ }
+                Report { $($name: self.$name.value(),)+ }
             }
         }
 
@@ -97,13 +97,13 @@ impl Counters {
     /// A handler runs until the returned guard is dropped.
     pub(crate) fn run(&self) -> Running<'_> {
         self.started.increment();
-        self.running.fetch_add(1, Relaxed);
+        self.running.increment();
         Running(self)
     }
 
     /// How many handlers run now.
     pub(crate) fn running(&self) -> u64 {
-        self.running.load(Relaxed)
+        self.running.value()
     }
 }
 
@@ -113,26 +113,73 @@ pub(crate) struct Running<'a>(&'a Counters);
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.running.fetch_sub(1, Relaxed);
+        self.0.running.decrement();
     }
 }
 
+/// In how many places a counter counts. Threads that change the same one wait for one another, and
+/// every job changes several.
+const LANES: usize = 8;
+
+/// Counts in one place for each thread, as long as there are no more than [`LANES`], and adds up
+/// when somebody asks.
 #[derive(Debug, Default)]
-pub(crate) struct Counter(AtomicU64);
+pub(crate) struct Counter([Lane; LANES]);
+
+/// A count with a cache line, and the one that is fetched with it, to itself.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Lane(AtomicU64);
+
+thread_local! {
+    /// Where this thread counts.
+    static LANE: usize = {
+        static THREADS: AtomicUsize = AtomicUsize::new(0);
+        THREADS.fetch_add(1, Relaxed) % LANES
+    };
+}
 
 impl Counter {
     pub(crate) fn add(&self, n: u64) {
-        self.0.fetch_add(n, Relaxed);
+        let lane = LANE.with(|lane| *lane);
+        self.0[lane].0.fetch_add(n, Relaxed);
     }
 
     pub(crate) fn increment(&self) {
         self.add(1);
+    }
+
+    /// What another thread has counted may end here: a lane alone says nothing.
+    fn decrement(&self) {
+        self.add(u64::MAX);
+    }
+
+    fn value(&self) -> u64 {
+        self.0.iter().fold(0, |sum, lane| sum.wrapping_add(lane.0.load(Relaxed)))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_threads_count_is_added_up() {
+        let counters = Counters::default();
+        let threads = 2 * LANES;
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    // It ends on another thread than it began on.
+                    let running = counters.run();
+                    scope.spawn(move || drop(running));
+                    std::mem::forget(counters.run());
+                });
+            }
+        });
+        assert_eq!(counters.report().started(), 2 * threads as u64);
+        assert_eq!(counters.running(), threads as u64);
+    }
 
     #[test]
     fn a_report_in_a_line() {
