@@ -15,6 +15,9 @@ use crate::{Job, JobId, JobOptions, QueueName};
 /// How deep serde_json reads by default.
 const DEEPEST: usize = 127;
 
+/// How long the args of most jobs are at the most, in bytes.
+const LIKELY: usize = 128;
+
 /// The args of the jobs of one call as JSON, one after the other.
 #[derive(Default)]
 pub(super) struct ArgsText(Vec<u8>);
@@ -27,6 +30,7 @@ impl ArgsText {
     /// values.
     pub(super) fn write<J: Job>(&mut self, job: &J) -> Args {
         let start = self.0.len();
+        self.0.reserve(LIKELY);
         if serde_json::to_writer(&mut self.0, job).is_err() {
             self.0.truncate(start);
             return Err(Invalid::Args);

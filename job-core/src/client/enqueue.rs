@@ -1,6 +1,7 @@
 //! Enqueueing one job.
 
 use std::fmt;
+use std::future::ready;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
@@ -11,7 +12,7 @@ use tracing::Instrument;
 use super::Client;
 use super::call::{Args, ArgsText, Call, Plan};
 use super::error::{Cause, EnqueueError};
-use super::lazy::Lazy;
+use super::lazy::{BoxFuture, Lazy};
 use crate::backend::Outgoing;
 use crate::envelope::Pages;
 use crate::telemetry::spans;
@@ -168,7 +169,7 @@ impl Future for Enqueue {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let id = self.id;
-        self.lazy.poll(cx, |draft| Box::pin(send(id, *draft)))
+        self.lazy.poll(cx, |draft| send(id, *draft))
     }
 }
 
@@ -200,24 +201,29 @@ fn message(id: JobId, draft: Draft) -> Result<(Client, Plan, Outgoing), (Client,
     }
 }
 
-async fn send(id: JobId, draft: Draft) -> Result<JobId, EnqueueError> {
+/// The message is made at once, so that of the draft nothing is left in the future.
+fn send(id: JobId, draft: Draft) -> BoxFuture<Result<JobId, EnqueueError>> {
     let job = draft.call.job;
     let queue = || draft.call.queue_of(&draft.client).ok();
     let span = spans::enqueue(job, Some(id), 1, &**draft.client.backend(), queue);
-    let sent = match span.span().in_scope(|| message(id, draft)) {
-        Ok((client, plan, message)) => {
-            let sending = async { client.send(&plan.queue, plan.seen, &[message]).await };
-            let mut sent = sending.instrument(span.span().clone()).await;
-            let sent = sent.pop().expect("a result for each message");
-            let (enqueued, failed) = (sent.is_ok().into(), sent.is_err().into());
-            client.meters().enqueued(Some(&plan.queue), job, enqueued, failed);
-            sent.map_err(|error| EnqueueError::new(id, job, Some(plan.queue), Cause::Send(error)))
-        }
+    let (client, plan, message) = match span.span().in_scope(|| message(id, draft)) {
+        Ok(message) => message,
         Err((client, error)) => {
             client.meters().enqueued(error.queue(), job, 0, 1);
-            Err(error)
+            span.enqueued([&error].into_iter());
+            return Box::pin(ready(Err(error)));
         }
     };
-    span.enqueued(sent.as_ref().err().into_iter());
-    sent.map(|()| id)
+    let Plan { queue, seen, .. } = plan;
+    Box::pin(async move {
+        let sending = async { client.send(&queue, seen, &[message]).await };
+        let mut sent = sending.instrument(span.span().clone()).await;
+        let sent = sent.pop().expect("a result for each message");
+        let (enqueued, failed) = (sent.is_ok().into(), sent.is_err().into());
+        client.meters().enqueued(Some(&queue), job, enqueued, failed);
+        let sent =
+            sent.map_err(|error| EnqueueError::new(id, job, Some(queue), Cause::Send(error)));
+        span.enqueued(sent.as_ref().err().into_iter());
+        sent.map(|()| id)
+    })
 }

@@ -1,6 +1,6 @@
 //! Which queues a client has seen to exist.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::{PoisonError, RwLock};
 
 use super::error::Invalid;
@@ -10,7 +10,7 @@ use crate::QueueName;
 /// there once and is not any more is an alarm, whoever asks.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    queues: RwLock<HashSet<QueueName>>,
+    queues: RwLock<BTreeSet<QueueName>>,
 }
 
 impl Known {

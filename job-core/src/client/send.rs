@@ -18,28 +18,41 @@ impl Client {
         let missing: Vec<_> = positions(&results, is_missing);
         let mut results: Vec<_> = results.into_iter().map(|r| judge(r, About::Message)).collect();
         if !missing.is_empty() {
-            match self.make(queue, seen).await {
-                Ok(()) => {
-                    let again: Vec<_> = missing.iter().map(|i| messages[*i].clone()).collect();
-                    let sent = self.send_once(queue, &again).await;
-                    for (index, result) in missing.into_iter().zip(sent) {
-                        results[index] = judge(result, About::Message);
-                    }
+            // Nearly no send needs the room for it.
+            Box::pin(self.send_again(queue, seen, messages, missing, &mut results)).await;
+        }
+        self.after(queue, seen, messages, &results);
+        results
+    }
+
+    /// Makes the queue that some of the messages did not find, and sends those once more.
+    async fn send_again(
+        &self,
+        queue: &QueueName,
+        seen: bool,
+        messages: &[Outgoing],
+        missing: Vec<usize>,
+        results: &mut [Result<(), SendError>],
+    ) {
+        match self.make(queue, seen).await {
+            Ok(()) => {
+                let again: Vec<_> = missing.iter().map(|i| messages[*i].clone()).collect();
+                let sent = self.send_once(queue, &again).await;
+                for (index, result) in missing.into_iter().zip(sent) {
+                    results[index] = judge(result, About::Message);
                 }
-                Err((about, cause)) => {
-                    if let Some(error) = cause {
-                        results[missing[0]] = Err(SendError { error, about });
-                    }
-                    for index in missing {
-                        if let Err(error) = &mut results[index] {
-                            error.about = about;
-                        }
+            }
+            Err((about, cause)) => {
+                if let Some(error) = cause {
+                    results[missing[0]] = Err(SendError { error, about });
+                }
+                for index in missing {
+                    if let Err(error) = &mut results[index] {
+                        error.about = about;
                     }
                 }
             }
         }
-        self.after(queue, messages, &results);
-        results
     }
 
     /// Makes a queue that a send did not find, unless it was there before.
@@ -81,14 +94,20 @@ impl Client {
         results
     }
 
-    fn after(&self, queue: &QueueName, messages: &[Outgoing], results: &[Result<(), SendError>]) {
+    fn after(
+        &self,
+        queue: &QueueName,
+        seen: bool,
+        messages: &[Outgoing],
+        results: &[Result<(), SendError>],
+    ) {
         let mut visible = 0;
         let mut any = false;
         for (message, result) in messages.iter().zip(results) {
             any |= result.is_ok();
             visible += usize::from(result.is_ok() && message.delay.is_zero());
         }
-        if any {
+        if any && !seen {
             self.known().insert(queue);
         }
         if visible > 0 {

@@ -73,9 +73,8 @@ impl NewJob<'_> {
     }
 
     fn write(&self, body: &mut BytesMut) -> Result<(), serde_json::Error> {
-        body.extend_from_slice(b"{\"format\":");
-        value(body, &FORMAT)?;
-        body.extend_from_slice(b",\"id\":\"");
+        const { assert!(FORMAT == 1) };
+        body.extend_from_slice(b"{\"format\":1,\"id\":\"");
         let id = self.id.as_uuid().hyphenated();
         body.extend_from_slice(id.encode_lower(&mut [0; 36]).as_bytes());
         body.extend_from_slice(b"\",\"name\":");
