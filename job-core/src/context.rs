@@ -24,7 +24,7 @@ pub struct JobContext {
 
 struct Inner {
     about: About,
-    shared: Arc<Shared>,
+    place: Arc<Place>,
     // Made when first asked for: most handlers never do, and a token costs more than a job.
     cancellation: OnceLock<CancellationToken>,
 }
@@ -33,7 +33,6 @@ struct Inner {
 pub(crate) struct About {
     pub(crate) id: JobId,
     pub(crate) name: &'static str,
-    pub(crate) queue: QueueName,
     pub(crate) attempt: u32,
     pub(crate) max_attempts: u32,
     pub(crate) enqueued_at: SystemTime,
@@ -51,6 +50,14 @@ pub(crate) struct Changes {
     pub(crate) extensions: DataMap,
 }
 
+/// Where runs take place. Each slot has its own: what all jobs of a worker count in and out of, all
+/// its threads would wait for.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) queue: QueueName,
+    pub(crate) shared: Arc<Shared>,
+}
+
 /// What all runs of a worker share.
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -61,8 +68,8 @@ pub(crate) struct Shared {
 }
 
 impl JobContext {
-    pub(crate) fn new(about: About, shared: Arc<Shared>) -> Self {
-        let inner = Inner { about, shared, cancellation: OnceLock::new() };
+    pub(crate) fn new(about: About, place: Arc<Place>) -> Self {
+        let inner = Inner { about, place, cancellation: OnceLock::new() };
         Self { inner: Arc::new(inner), changes: None }
     }
 
@@ -89,7 +96,7 @@ impl JobContext {
 
     /// The queue it came from.
     pub fn queue(&self) -> &QueueName {
-        &self.inner.about.queue
+        &self.inner.place.queue
     }
 
     /// Which attempt this is, counted from 1.
@@ -147,7 +154,7 @@ impl JobContext {
 
     #[cfg(feature = "otel")]
     pub(crate) fn trace_relation(&self) -> TraceRelation {
-        self.inner.shared.traces
+        self.inner.place.shared.traces
     }
 
     /// What a layer passed on with
@@ -169,7 +176,7 @@ impl JobContext {
 
     /// A client of the worker's backend, to enqueue further jobs.
     pub fn client(&self) -> &Client {
-        &self.inner.shared.client
+        &self.inner.place.shared.client
     }
 
     /// The worker's shared value of that type.
@@ -178,7 +185,7 @@ impl JobContext {
     /// If the worker was given none. A parameter of type `Data<T>` is checked when the worker is
     /// built instead, and is the better way.
     pub fn data<T: ?Sized + Send + Sync + 'static>(&self) -> Result<Data<T>, JobError> {
-        self.inner.shared.data.get().ok_or_else(|| {
+        self.inner.place.shared.data.get().ok_or_else(|| {
             let name = std::any::type_name::<T>();
             JobError::retry(format!("the worker has no Data<{name}>; give it one with `.data(..)`"))
         })
@@ -197,11 +204,11 @@ impl JobContext {
 /// Meta may be private to the app: only its keys are shown.
 impl fmt::Debug for JobContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let About { id, queue, attempt, .. } = &self.inner.about;
+        let About { id, attempt, .. } = &self.inner.about;
         f.debug_struct("JobContext")
             .field("id", id)
             .field("name", &self.name())
-            .field("queue", queue)
+            .field("queue", self.queue())
             .field("attempt", attempt)
             .field("meta", &self.meta_map().keys())
             .finish_non_exhaustive()

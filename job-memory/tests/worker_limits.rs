@@ -125,6 +125,22 @@ async fn an_idle_queue_takes_nothing_from_a_busy_one() {
     worker.stop().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn short_jobs_of_many_slots_are_received_together() {
+    const JOBS: usize = 2000;
+    let spy = spied().await;
+    let (script, mut heard) = told(|_, _| async { Ok(()) });
+    put_jobs(&spy, numbers(JOBS)).await;
+    let queue = Queue::new(WORK).concurrency(32);
+    let worker = Running::new(builder(spy.clone(), script).queue(queue));
+    heard.take(JOBS).await;
+    // The first come one by one: the other slots have not come to be idle yet.
+    let receives = spy.count(Op::Receive);
+    assert!(receives < JOBS / 4, "{receives}");
+    drained(&spy, WORK).await;
+    worker.stop().await;
+}
+
 /// No window of length `per` holds more than `limit` of the moments.
 #[track_caller]
 fn assert_rate(moments: &[Duration], limit: usize, per: Duration) {

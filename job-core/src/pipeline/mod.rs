@@ -72,10 +72,12 @@ pub(crate) async fn ready(mut service: JobService) -> Result<JobService, BoxErro
 }
 
 /// The service, if it is ready now.
+#[inline]
 pub(crate) fn ready_now(mut service: JobService, cx: &mut Context<'_>) -> Option<JobService> {
     matches!(poll_ready(&mut service, cx), Poll::Ready(Ok(()))).then_some(service)
 }
 
+#[inline]
 fn poll_ready(service: &mut JobService, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
     match catch_unwind(AssertUnwindSafe(|| service.poll_ready(cx))) {
         Ok(poll) => poll,

@@ -37,7 +37,8 @@ pub(crate) struct Item {
     pub(crate) lease: Lease,
     pub(crate) server_now: SystemTime,
     pub(crate) received_at: Instant,
-    pub(crate) reservation: Reservation,
+    /// `None` where nothing has to be reserved.
+    pub(crate) reservation: Option<Reservation>,
 }
 
 /// What was reserved before a message was received, so that it can start at once.
@@ -330,7 +331,7 @@ mod tests {
             lease,
             server_now: SystemTime::UNIX_EPOCH,
             received_at: now,
-            reservation: Reservation::default(),
+            reservation: None,
         }
     }
 

@@ -321,6 +321,9 @@ fn serve(
     let (stack, stack_is_bare) = (plan.stack, plan.stack_is_bare);
     let permits = concurrency.map(|permits| Arc::new(Semaphore::new(permits)));
     let client = shared.client.clone();
+    let capabilities = client.backend().capabilities();
+    // What is told of new messages in this process anyway need not be told twice.
+    let rings = capabilities.remote || !capabilities.wakes;
     let serve_one = |mut plan: QueuePlan| {
         plan.jobs.count(&plan.name);
         plan.raw.iter_mut().for_each(|job| job.count(&plan.name));
@@ -334,7 +337,8 @@ fn serve(
             grace,
             backend: Arc::clone(client.backend()),
             settling: Arc::clone(settling),
-            capabilities: client.backend().capabilities().clone(),
+            enqueued: rings.then(|| client.wakers().subscribe(&plan.name)),
+            capabilities: capabilities.clone(),
             shared: Arc::clone(&shared),
             stack: stack.clone(),
             stack_is_bare,
@@ -348,7 +352,6 @@ fn serve(
             leases: Arc::new(Leases::new(settings.lease)),
             feed: Feed::default(),
             permits: permits.clone(),
-            enqueued: client.wakers().subscribe(&plan.name),
             services: Mutex::default(),
             rate,
             pace: Mutex::new(Pace::new(settings.min_poll)),

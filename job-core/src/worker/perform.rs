@@ -16,7 +16,7 @@ use super::plan::QueuePlan;
 use super::slot::{CANCEL_GRACE, Unprepared, outcome_of, prepare};
 use crate::backend::{Capabilities, MessageId};
 use crate::client::Enqueue;
-use crate::context::About;
+use crate::context::{About, Place};
 use crate::decide::{self, Admission, Message, Seen};
 use crate::envelope::{Envelope, Plain, Trace};
 use crate::pipeline::{Call, Ready, ready};
@@ -236,7 +236,6 @@ impl Run<'_> {
         let about = About {
             id,
             name: job.registration.name,
-            queue: queue.name.clone(),
             attempt: self.attempt.unwrap_or(attempt),
             max_attempts: self.max_attempts.unwrap_or(max_attempts),
             enqueued_at,
@@ -245,7 +244,8 @@ impl Run<'_> {
             meta,
             trace,
         };
-        let context = JobContext::new(about, Arc::clone(&plan.shared));
+        let place = Place { queue: queue.name.clone(), shared: Arc::clone(&plan.shared) };
+        let context = JobContext::new(about, Arc::new(place));
         let call = Call::new(context.clone(), prepared, job.stack.clone());
         Ok(self.execute(context, call, &mut stack).await)
     }

@@ -1,9 +1,11 @@
 //! Receiving: what a slot does while it has the lead.
 
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
+use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::error::Elapsed;
 use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::feed::{Item, Lead, Reservation};
@@ -19,8 +21,24 @@ use crate::telemetry::{events, spans};
 /// The waits after failures in a row double from the first to the second of these.
 const FAILURE_WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
+/// What was reserved for a receive.
+struct Reserved {
+    /// How many messages could start.
+    messages: usize,
+    /// One for each of them, or none at all where nothing has to be reserved.
+    held: Vec<Reservation>,
+}
+
 /// The longest that free slots wait for others to become free.
 const LONGEST_GATHERING: Duration = Duration::from_millis(50);
+
+/// Sets a timer only if there is no answer at once, as in memory there is.
+async fn in_time<F: Future + Unpin>(limit: Duration, mut request: F) -> Result<F::Output, Elapsed> {
+    match poll_fn(|cx| Poll::Ready(Pin::new(&mut request).poll(cx))).await {
+        Poll::Ready(answer) => Ok(answer),
+        Poll::Pending => timeout(limit, request).await,
+    }
+}
 
 impl Served {
     /// Receives until something came, or the worker stops. Gives the leader's share of it.
@@ -42,12 +60,8 @@ impl Served {
             }
             self.gather(&lead).await;
             // Permit first: nothing is leased that cannot start at once.
-            let reserved = tokio::select! {
-                biased;
-                () = self.shutdown.stop.cancelled() => return None,
-                reserved = self.reserve(lead.wanted().min(self.capabilities.max_receive)) => reserved,
-            };
-            let reserved = match reserved {
+            let most = lead.wanted().min(self.capabilities.max_receive);
+            let reserved = match self.reserve_or_stop(most).await? {
                 Ok(reserved) => reserved,
                 Err(error) => {
                     self.not_ready(error).await;
@@ -56,12 +70,12 @@ impl Served {
             };
             let sent_at = Instant::now();
             let request = ReceiveRequest::new(self.plan.name.clone())
-                .max(reserved.len())
+                .max(reserved.messages)
                 .lease(self.leases.lease());
             // The backend is to answer in time by itself. Should it not, the queue must not wait
             // for ever; what it has leased comes again.
-            let flight = lead.launch(reserved.len());
-            let answer = timeout(self.receive_limit(), self.backend.receive(request));
+            let flight = lead.launch(reserved.messages);
+            let answer = in_time(self.receive_limit(), self.backend.receive(request));
             let answer = spans::receive(&self.plan.name, &*self.backend, answer).await;
             match answer.unwrap_or_else(|_| Err(ErrorKind::Timeout.into())) {
                 Ok(batch) if batch.deliveries.is_empty() => {
@@ -72,7 +86,7 @@ impl Served {
                 }
                 Ok(batch) => {
                     // As many as could be taken: there is more where they came from.
-                    let backlog = batch.deliveries.len() >= reserved.len();
+                    let backlog = batch.deliveries.len() >= reserved.messages;
                     self.pace().round_trip =
                         if backlog { sent_at.elapsed() } else { Duration::ZERO };
                     let most = if backlog { self.most_receives() } else { 1 };
@@ -132,8 +146,11 @@ impl Served {
     /// take: that is when a short job that was received together with others is done with them.
     /// Each receive costs time and money, and brings the more the more slots are free.
     async fn gather(&self, lead: &Lead<'_>) {
+        if !self.capabilities.remote {
+            return;
+        }
         let limit = (self.pace().round_trip * 2).min(LONGEST_GATHERING);
-        if !self.capabilities.remote || limit.is_zero() {
+        if limit.is_zero() {
             return;
         }
         let enough = self.plan.settings.concurrency.min(self.capabilities.max_receive);
@@ -169,11 +186,20 @@ impl Served {
         }
     }
 
-    /// Waits for one reservation, then takes as many more as there are at once, `most` in all.
-    async fn reserve(&self, most: usize) -> Result<Vec<Reservation>, BoxError> {
+    /// Reserves for up to `most` messages; `None` once the worker is to stop.
+    async fn reserve_or_stop(&self, most: usize) -> Option<Result<Reserved, BoxError>> {
         if self.reserves_nothing {
-            return Ok(std::iter::repeat_with(Reservation::default).take(most).collect());
+            return Some(Ok(Reserved { messages: most, held: Vec::new() }));
         }
+        tokio::select! {
+            biased;
+            () = self.shutdown.stop.cancelled() => None,
+            reserved = self.reserve(most) => Some(reserved),
+        }
+    }
+
+    /// Waits for one reservation, then takes as many more as there are at once, `most` in all.
+    async fn reserve(&self, most: usize) -> Result<Reserved, BoxError> {
         let mut tickets = match &self.rate {
             Some(rate) => {
                 let _in_line = self.meters.in_line();
@@ -198,7 +224,7 @@ impl Served {
             Poll::Ready(())
         })
         .await;
-        Ok(reserved)
+        Ok(Reserved { messages: reserved.len(), held: reserved })
     }
 
     /// From what is this queue's own to what all share: whoever waits for one thing holds only
@@ -250,21 +276,24 @@ impl Served {
         Some(Reservation { worker, queue, permit, ticket })
     }
 
-    fn accept(&self, batch: Batch, mut reserved: Vec<Reservation>, sent_at: Instant) -> Vec<Item> {
+    fn accept(&self, batch: Batch, reserved: Reserved, sent_at: Instant) -> Vec<Item> {
         let Batch { mut deliveries, server_now, .. } = batch;
-        if deliveries.len() > reserved.len() {
+        let Reserved { messages, mut held } = reserved;
+        if deliveries.len() > messages {
             events::too_many_received(&self.plan.name);
             // They come again when their lease ends.
-            deliveries.truncate(reserved.len());
+            deliveries.truncate(messages);
         }
         {
             let mut pace = self.pace();
             pace.idle_wait = self.plan.settings.min_poll;
             pace.failures = 0;
         }
-        drop(reserved.split_off(deliveries.len()));
+        held.truncate(deliveries.len());
         let received_at = Instant::now();
-        let received = deliveries.into_iter().zip(reserved).map(|(delivery, reservation)| {
+        let mut held = held.into_iter();
+        let received = deliveries.into_iter().map(|delivery| {
+            let reservation = held.next();
             let (message, receipt) = Message::split(delivery);
             (receipt, (message, reservation))
         });
@@ -293,9 +322,16 @@ impl Served {
             let jitter = if wait < max { 0.8 + 0.4 * pace.rng.f64() } else { 1.0 };
             wait.mul_f64(jitter).min(max)
         };
+        let enqueued = async {
+            match &self.enqueued {
+                Some(enqueued) => enqueued.notified().await,
+                None => pending().await,
+            }
+        };
         tokio::select! {
+            biased;
             () = self.backend.wait_visible(&self.plan.name, wait) => {}
-            () = self.enqueued.notified() => self.pace().idle_wait = self.plan.settings.min_poll,
+            () = enqueued => self.pace().idle_wait = self.plan.settings.min_poll,
             () = self.shutdown.stop.cancelled() => {}
         }
     }

@@ -49,8 +49,9 @@ pub(crate) struct Served {
     pub(crate) feed: Feed,
     /// The worker-wide limit, where there is one.
     pub(crate) permits: Option<Arc<Semaphore>>,
-    /// Told of every enqueue by a client of this worker.
-    pub(crate) enqueued: Arc<Notify>,
+    /// Told of every enqueue by a client of this worker; `None` where the backend tells of them as
+    /// soon.
+    pub(crate) enqueued: Option<Arc<Notify>>,
     pub(super) services: Mutex<Vec<JobService>>,
     pub(super) rate: Option<Arc<Rate>>,
     pub(super) pace: Mutex<Pace>,

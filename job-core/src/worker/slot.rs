@@ -19,7 +19,7 @@ use super::rate::Ticket;
 use super::served::Served;
 use super::settle::{Finished, Settled, Unsettled};
 use super::start::MarkedStart;
-use crate::context::About;
+use crate::context::{About, Place};
 use crate::decide::raw::{self, RawJob};
 use crate::decide::{self, Admission, Gone, Message, Refusal, Rules, Seen, Settlement};
 use crate::envelope::{Envelope, Plain, Trace};
@@ -51,6 +51,7 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Slot {
     served: Arc<Served>,
+    place: Arc<Place>,
     rng: fastrand::Rng,
     /// The worker's stack, where it is bare and need not be reserved.
     stack: Option<JobService>,
@@ -122,8 +123,10 @@ pub(super) fn prepare(job: &JobEntry, args: Args<'_>) -> Result<Prepared, Unprep
 
 impl Slot {
     pub(crate) fn new(served: Arc<Served>) -> Self {
+        let (queue, shared) = (served.plan.name.clone(), Arc::clone(&served.shared));
         Self {
             served,
+            place: Arc::new(Place { queue, shared }),
             rng: fastrand::Rng::new(),
             stack: None,
             called: Vec::new(),
@@ -147,6 +150,7 @@ impl Slot {
     async fn serve(&mut self) {
         let served = Arc::clone(&self.served);
         while !served.shutdown.is_stopping() {
+            let mut has_led = false;
             let item = match served.feed.next() {
                 Some(item) => Some(item),
                 None => {
@@ -154,7 +158,14 @@ impl Slot {
                     self.flush().await;
                     match served.feed.turn(&served.shutdown.stop).await {
                         Some(Turn::Run(item)) => Some(item),
-                        Some(Turn::Lead(lead)) => served.lead(lead).await,
+                        Some(Turn::Lead(lead)) => {
+                            // Where backend and jobs never wait, nothing else would let other
+                            // tasks run. Other slots find the lead taken and are idle from then
+                            // on: the receive brings something for each of them.
+                            consume_budget().await;
+                            has_led = true;
+                            served.lead(lead).await
+                        }
                         None => break,
                     }
                 }
@@ -162,8 +173,9 @@ impl Slot {
             if let Some(item) = item {
                 self.process(&served, item).await;
             }
-            // Where backend and jobs never wait, nothing else would let other tasks run.
-            consume_budget().await;
+            if !has_led {
+                consume_budget().await;
+            }
         }
         while let Some(item) = served.feed.next() {
             self.process(&served, item).await;
@@ -201,7 +213,7 @@ impl Slot {
             self.finish(lease, &message, None).await;
             return;
         }
-        let Reservation { worker, queue, permit, ticket } = reservation;
+        let Reservation { worker, queue, permit, ticket } = reservation.unwrap_or_default();
         let worker = worker.or_else(|| self.stack.take()).unwrap_or_else(|| served.stack.clone());
         let ready = Ready { worker, queue };
         let message = &message;
@@ -300,8 +312,15 @@ impl Run<'_> {
                 trace: None,
                 due_at: None,
             };
-            let run = (start.id, job, start.attempt);
+            let (id, attempt) = (start.id, start.attempt);
             let ran = self.start(start, ready).await;
+            if matches!(ran, Ran::Outcome(Outcome::Done)) {
+                // As nearly every run ends: without a way through futures that take it along.
+                self.log(job, id, attempt, &ran, &Settlement::Delete(Gone::Done));
+                self.count_done();
+                return self.slot.finish(self.lease, message, self.about.job_name()).await;
+            }
+            let run = (id, job, attempt);
             return self.settle_run(run, ran, || fresh.into_envelope(), None).await;
         }
         let admission = decide::admit(message, seen, find, rules, capabilities, &mut self.slot.rng);
@@ -481,7 +500,6 @@ impl Run<'_> {
         let about = About {
             id: start.id,
             name: start.job.registration.name,
-            queue: self.served.plan.name.clone(),
             attempt: start.attempt,
             max_attempts: start.max_attempts,
             enqueued_at: start.enqueued_at,
@@ -490,7 +508,7 @@ impl Run<'_> {
             meta: start.meta,
             trace: start.trace,
         };
-        let context = JobContext::new(about, Arc::clone(&self.served.shared));
+        let context = JobContext::new(about, Arc::clone(&self.slot.place));
         let call = Call::new(context.clone(), prepared, start.job.stack.clone());
         self.execute(context, call, ready).await
     }
@@ -676,10 +694,7 @@ impl Run<'_> {
 
     async fn settle(self, settlement: Settlement) {
         if let Settlement::Delete(Gone::Done) = settlement {
-            self.served.counters.completed.increment();
-            if self.crashed {
-                self.served.meters.crashed();
-            }
+            self.count_done();
             return self.slot.finish(self.lease, self.message, self.about.job_name()).await;
         }
         // This may take as long as its lease, for which what is done need not wait.
@@ -693,6 +708,13 @@ impl Run<'_> {
         let settled = spans::settle(about, &served.plan.name, &*served.settling, settled).await;
         if self.crashed && records && settled.is_ok() {
             served.meters.crashed();
+        }
+    }
+
+    fn count_done(&self) {
+        self.served.counters.completed.increment();
+        if self.crashed {
+            self.served.meters.crashed();
         }
     }
 
