@@ -9,6 +9,7 @@ worker's interpreter lock; both count.
 
 import json
 import multiprocessing
+import os
 import sys
 import threading
 import time
@@ -28,10 +29,10 @@ EMAIL = "ada1@example.com"
 PAGE = 32
 
 # How many the producer sends at a time.
-SENDERS = 8
+SENDERS = 32
 
-# How long all may take: far more than it does.
-LIMIT = 300
+# How long all may take, in seconds: far more than it does.
+LIMIT = 120
 
 
 class Requests:
@@ -73,20 +74,27 @@ class Shared:
 
 
 class Done:
-    """Counts the jobs that are done, and makes room for others."""
+    """Counts the jobs that are done, and makes room for others.
+
+    The first one shows that the worker works. It comes before those that are timed.
+    """
 
     def __init__(self, shared):
         self.shared = shared
-        self.left = JOBS
+        self.left = 1 + JOBS
         self.lock = threading.Lock()
+        self.first = threading.Event()
         self.all = threading.Event()
 
     def one(self):
         self.shared.room.release()
         with self.lock:
             self.left -= 1
-            if self.left == 0:
-                self.all.set()
+            left = self.left
+        if left == JOBS:
+            self.first.set()
+        if left == 0:
+            self.all.set()
 
 
 # The loop on the SDK.
@@ -96,12 +104,18 @@ def sdk_client():
     # Without it, all connections but ten are closed after each request.
     session = requests.Session()
     session.mount("http://", requests.adapters.HTTPAdapter(pool_maxsize=512))
-    return QueueClient(
+    client = QueueClient(
         URL,
         QUEUE,
         credential={"account_name": ACCOUNT, "account_key": KEY},
         transport=RequestsTransport(session=session, session_owner=False),
     )
+    # Both processes do: it is not known which is first.
+    try:
+        client.create_queue()
+    except ResourceExistsError:
+        pass
+    return client
 
 
 def sdk_sender():
@@ -111,10 +125,6 @@ def sdk_sender():
 
 def sdk_worker(done):
     client = sdk_client()
-    try:
-        client.create_queue()
-    except ResourceExistsError:
-        pass
     most = min(CONCURRENCY, PAGE)
 
     def run_and_delete(message):
@@ -193,6 +203,8 @@ def celery_worker(done):
 def produce(shared):
     counted = Requests()
     send = {"sdk": sdk_sender, "celery": celery_sender}[KIND]()
+    shared.room.acquire()
+    send(0)
     shared.ready.set()
     shared.begin.wait()
     usage = Usage(counted)
@@ -206,15 +218,25 @@ def produce(shared):
     shared.sent.put(usage.so_far())
 
 
+def give_up(producer):
+    # Threads that wait for ever would keep the process.
+    producer.kill()
+    os._exit(1)
+
+
 def main():
     context = multiprocessing.get_context("spawn")
     shared = Shared(context)
     producer = context.Process(target=produce, args=(shared,), daemon=True)
     producer.start()
     counted, done = Requests(), Done(shared)
+    hangs = threading.Timer(3 * LIMIT, give_up, (producer,))
+    hangs.daemon = True
+    hangs.start()
     stop = {"sdk": sdk_worker, "celery": celery_worker}[KIND](done)
-    if not shared.ready.wait(LIMIT):
-        sys.exit("the producer did not start")
+    if not (shared.ready.wait(LIMIT) and done.first.wait(LIMIT)):
+        producer.terminate()
+        sys.exit("the producer or the worker did not start")
     usage, began = Usage(counted), time.monotonic()
     shared.begin.set()
     in_time = done.all.wait(LIMIT)

@@ -5,7 +5,7 @@ use bench::round::Effort;
 
 pub(crate) const USAGE: &str = "\
 usage: bench memory|latency|azure|scale|micro|all [--rounds N] [--quick] [--json] [--save]
-       bench instructions [--record]
+       bench instructions [--quick|--record]
        bench telemetry [--quick]
 
   memory        queues in memory, beside apalis, tokio with serde_json, and a bare channel
@@ -21,7 +21,11 @@ usage: bench memory|latency|azure|scale|micro|all [--rounds N] [--quick] [--json
   --rounds N    how often each contender has its turn; 7 by default
   --quick       tiny counts and one round: only to see that it runs
   --json        prints JSON, with every sample, in place of tables
-  --save        writes RESULTS.md and charts/ too";
+  --save        writes RESULTS.md and charts/ too: only of all parts, with 7 rounds or more, built
+                with --release and with Azure";
+
+/// How many rounds there are, unless it is told otherwise, and at least where figures are saved.
+const ROUNDS: usize = 7;
 
 /// What can be measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +87,7 @@ pub(crate) enum Command {
 
 pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Command> {
     let mut parts = Vec::new();
-    let (mut rounds, mut quick, mut json, mut save) = (7, false, false, false);
+    let (mut rounds, mut quick, mut json, mut save) = (ROUNDS, false, false, false);
     let (mut instructions, mut record, mut telemetry) = (false, false, false);
     let mut args = args.into_iter();
     while let Some(arg) = args.next() {
@@ -136,5 +140,43 @@ pub(crate) fn parse(args: impl IntoIterator<Item = String>) -> anyhow::Result<Co
     if parts.is_empty() {
         return Ok(Command::Help);
     }
+    if save {
+        may_be_saved(&parts, effort)?;
+    }
     Ok(Command::Run(Options { parts, effort, json, save }))
+}
+
+/// What is written down is all of it, measured as it is to be.
+fn may_be_saved(parts: &[Part], effort: Effort) -> anyhow::Result<()> {
+    let is_whole = cfg!(feature = "azure") && Part::ALL.iter().all(|part| parts.contains(part));
+    ensure!(is_whole, "--save takes `all`, with the feature azure: RESULTS.md is written anew");
+    ensure!(
+        !effort.quick && effort.rounds >= ROUNDS,
+        "--save takes {ROUNDS} rounds or more, and not --quick"
+    );
+    ensure!(!cfg!(debug_assertions), "--save takes a build with --release");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(args: &str) -> anyhow::Result<Command> {
+        parse(args.split(' ').map(str::to_owned))
+    }
+
+    #[test]
+    fn only_a_whole_run_is_saved() {
+        let refusal = |args: &str| parsed(args).unwrap_err().to_string();
+        assert!(refusal("latency --save").contains("`all`"));
+        let build = if cfg!(feature = "azure") { "rounds" } else { "azure" };
+        assert!(refusal("all --quick --save").contains(build));
+        assert!(refusal("all --rounds 6 --save").contains(build));
+        let build = if cfg!(feature = "azure") { "--release" } else { "azure" };
+        if cfg!(debug_assertions) {
+            assert!(refusal("all --save").contains(build));
+        }
+        assert!(matches!(parsed("latency --rounds 1"), Ok(Command::Run(_))));
+    }
 }

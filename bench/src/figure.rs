@@ -52,9 +52,9 @@ pub struct Figure {
     pub concurrency: Option<usize>,
     /// What it counts.
     pub unit: Unit,
-    /// One for each round.
+    /// One for each round that went well; of some things there is but one.
     pub samples: Vec<f64>,
-    /// The processor's microseconds a job, one for each round, where they were measured.
+    /// The processor's microseconds a job, one for each sample, where they were measured.
     pub cpu: Vec<f64>,
 }
 
@@ -92,7 +92,9 @@ fn median(samples: &[f64]) -> f64 {
 pub struct Report {
     /// Where and when.
     pub machine: Machine,
-    /// How many rounds each figure is of, at least.
+    /// What the program was told.
+    pub arguments: Vec<String>,
+    /// How many rounds there were. A table says so where a figure is of fewer.
     pub rounds: usize,
     /// What was measured.
     pub figures: Vec<Figure>,

@@ -44,6 +44,7 @@ fn cases() -> Vec<(&'static str, Arc<dyn Contender>, Setup)> {
     let setup = |concurrency, layers| Setup { concurrency, layers };
     vec![
         ("end to end", framework(), setup(64, 0)),
+        ("end to end, 16 at a time", framework(), setup(16, 0)),
         ("end to end, 1 at a time", framework(), setup(1, 0)),
         ("end to end, a layer that does nothing", framework(), setup(64, 1)),
         ("end to end, five layers that do nothing", framework(), setup(64, 5)),
@@ -74,9 +75,9 @@ pub fn work(case: &str, jobs: u64, one_thread: bool) -> anyhow::Result<()> {
         bench.enqueue_in_bulk(0..jobs).await;
         finish::expect(jobs);
         bench.work();
-        finish::last().await;
-    });
-    Ok(())
+        finish::last(bench.tasks()).await?;
+        Ok(())
+    })
 }
 
 /// Counts all cases and gives a table of them beside what was recorded; `record` keeps the counts
@@ -85,6 +86,7 @@ pub fn work(case: &str, jobs: u64, one_thread: bool) -> anyhow::Result<()> {
 /// # Errors
 /// If callgrind fails, or the record cannot be written.
 pub fn compare(effort: Effort, record: bool) -> anyhow::Result<String> {
+    ensure!(!(record && effort.quick), "--quick counts too few jobs to --record them");
     if Command::new("valgrind").arg("--version").output().is_err() {
         return Ok("Left out: instruction counts, for which valgrind has to be installed.".into());
     }
@@ -117,8 +119,7 @@ pub fn compare(effort: Effort, record: bool) -> anyhow::Result<String> {
         };
     }
     if record {
-        let lines = counts.iter().map(|(name, count)| format!("{name} = {count:.0}\n"));
-        std::fs::write(path(), lines.collect::<String>())?;
+        std::fs::write(path(), merged(&recorded_text(), &counts))?;
     }
     Ok(text)
 }
@@ -127,13 +128,27 @@ fn path() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("instructions.txt")
 }
 
+fn recorded_text() -> String {
+    std::fs::read_to_string(path()).unwrap_or_default()
+}
+
 fn recorded() -> BTreeMap<String, f64> {
-    let text = std::fs::read_to_string(path()).unwrap_or_default();
-    let line = |line: &str| {
-        let (name, count) = line.split_once(" = ")?;
-        Some((name.to_owned(), count.parse().ok()?))
-    };
-    text.lines().filter_map(line).collect()
+    let text = recorded_text();
+    text.lines().filter_map(of_line).map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
+fn of_line(line: &str) -> Option<(&str, f64)> {
+    let (name, count) = line.split_once(" = ")?;
+    Some((name, count.parse().ok()?))
+}
+
+/// The record with these counts: what is counted without a feature does not take away what is
+/// counted with it alone.
+fn merged(before: &str, counts: &[(&str, f64)]) -> String {
+    let counted = |name: &str| counts.iter().any(|(counted, _)| *counted == name);
+    let kept = before.lines().filter_map(of_line).filter(|(name, _)| !counted(name));
+    let lines = counts.iter().copied().chain(kept);
+    lines.map(|(name, count)| format!("{name} = {count:.0}\n")).collect()
 }
 
 /// How many instructions this program executes for so many jobs.
@@ -152,4 +167,16 @@ pub(crate) fn executed(program: &Path, args: &[&str]) -> anyhow::Result<u64> {
     ensure!(output.status.success(), "callgrind failed: {said}");
     let count = said.lines().find_map(|line| line.split_once("Collected : ")).map(|(_, n)| n);
     Ok(count.context("callgrind does not say how many")?.trim().parse()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_counted_stays_recorded() {
+        let before = "end to end = 5\nazure, enqueue = 7\n";
+        let after = merged(before, &[("end to end", 4.4), ("apalis", 3.0)]);
+        assert_eq!(after, "end to end = 4\napalis = 3\nazure, enqueue = 7\n");
+    }
 }

@@ -43,11 +43,6 @@ pub fn numbered(user_id: u64) -> Welcome {
     Welcome { _user_id: user_id, _email: email() }
 }
 
-/// What the args are as JSON, in bytes, for a number of six digits.
-pub fn json_len() -> usize {
-    serde_json::to_string(&Args::numbered(123_456)).map_or(0, |json| json.len())
-}
-
 fn email() -> String {
     "ada1@example.com".to_owned()
 }

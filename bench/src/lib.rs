@@ -19,6 +19,7 @@ pub mod memory;
 pub mod micro;
 pub mod results;
 pub mod round;
+pub mod runtime;
 pub mod scale;
 pub mod table;
 pub mod telemetry;

@@ -23,8 +23,10 @@ pub struct Machine {
     pub processors: usize,
     /// The system.
     pub system: String,
-    /// The compiler.
+    /// The compiler that it was built with.
     pub rustc: String,
+    /// The commit that was checked out when it started, `-dirty` if there were changes.
+    pub commit: String,
     /// Crates, other packages, and their versions.
     pub versions: Vec<(String, String)>,
 }
@@ -45,7 +47,8 @@ impl Machine {
             processor: processor(),
             processors: available_parallelism().map_or(1, usize::from),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            rustc: output("rustc", "--version"),
+            rustc: env!("BENCH_RUSTC").to_owned(),
+            commit: commit(),
             versions: versions.collect(),
         }
     }
@@ -76,10 +79,11 @@ fn processor() -> String {
     model.map_or_else(|| "an unknown processor".to_owned(), |(_, name)| name.trim().to_owned())
 }
 
-fn output(program: &str, argument: &str) -> String {
-    let output = Command::new(program).arg(argument).output().ok();
-    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-    text.filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".to_owned())
+fn commit() -> String {
+    let mut git = Command::new("git");
+    git.current_dir(env!("CARGO_MANIFEST_DIR")).args(["describe", "--always", "--dirty"]);
+    let text = git.output().map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    text.ok().filter(|text| !text.is_empty()).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// The day of a time, as `2024-02-29`.

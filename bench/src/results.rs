@@ -43,7 +43,7 @@ pub fn files(report: &Report) -> Vec<(String, String)> {
         if let Some(chart) = by_concurrency(measure, &figures) {
             add_chart(&mut files, &mut text, part, &chart);
         }
-        let _ = writeln!(text, "{}", table::of_measure(&figures));
+        let _ = writeln!(text, "{}", table::of_measure(&figures, report.rounds));
     }
     text.push_str(&table::left_out(report));
     files.push(("RESULTS.md".to_owned(), text.trim_end().to_owned() + "\n"));
@@ -61,8 +61,11 @@ fn head(report: &Report) -> String {
     let machine = &report.machine;
     let versions = machine.versions.iter().map(|(name, version)| format!("{name} {version}"));
     format!(
-        "# Results\n\nWritten by `cargo run --release -p bench -- all --save` on {}: {} processors \
-         ({}), {}, {}; {}. Medians of {} rounds, with the least and the most.\n\n",
+        "# Results\n\nWritten by `cargo run --release -p bench -- {}` at commit {} on {}: {} \
+         processors ({}), {}, {}; {}. Medians of {} rounds, with the least and the most, where a \
+         table does not say otherwise.\n\n",
+        report.arguments.join(" "),
+        machine.commit,
         machine.date,
         machine.processors,
         machine.processor,
@@ -171,7 +174,8 @@ mod tests {
             figures.push(figure(measure, "this framework", Some(16), Unit::Microseconds));
         }
         let left_out = LeftOut(vec!["Celery: no network".to_owned()]);
-        let report = Report { machine: Machine::here(), rounds: 3, figures, left_out };
+        let arguments = ["all", "--save"].map(str::to_owned).into();
+        let report = Report { machine: Machine::here(), arguments, rounds: 3, figures, left_out };
         let files = files(&report);
         let names: Vec<_> = files.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(
@@ -184,6 +188,7 @@ mod tests {
         );
         let text = &files[2].1;
         assert!(text.contains("![memory: drain](charts/memory-drain.svg)"), "{text}");
+        assert!(text.contains("-p bench -- all --save` at commit "), "{text}");
         assert!(text.contains("### bytes a queued job\n\n|"), "{text}");
         assert!(text.contains("Left out: Celery: no network."), "{text}");
         assert!(text.contains("tokio 1."), "{text}");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::figure::{Figure, Unit};
+use crate::figure::{Figure, LeftOut, Unit};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -110,26 +110,28 @@ pub struct Entry<'a> {
 
 /// Lets all entries run in turn, as often as there are rounds, and puts their samples together.
 ///
-/// # Errors
-/// The first of a run.
+/// One that fails is left out from then on: what it has measured before stays, and so do the others.
 pub fn in_turn(
     part: &'static str,
     what: &str,
     effort: Effort,
-    mut entries: Vec<Entry<'_>>,
-) -> anyhow::Result<Vec<Figure>> {
+    entries: Vec<Entry<'_>>,
+    left_out: &mut LeftOut,
+) -> Vec<Figure> {
+    let mut entries: Vec<_> = entries.into_iter().enumerate().collect();
     let mut figures: BTreeMap<(usize, usize), Figure> = BTreeMap::new();
     let mut order: Vec<&'static str> = Vec::new();
-    for round in 0..effort.warm_up + effort.rounds {
-        progress(&format!(
-            "{part}: {what}, round {} of {}",
-            round + 1,
-            effort.warm_up + effort.rounds
-        ));
-        for (place, entry) in entries.iter_mut().enumerate() {
-            let samples = (entry.run)()?;
+    let (rounds, began) = (effort.warm_up + effort.rounds, Instant::now());
+    for round in 0..rounds {
+        progress(&format!("{part}: {what}, round {} of {rounds}", round + 1));
+        entries.retain_mut(|(place, entry)| {
+            let measured = (entry.run)();
+            let Some(samples) = left_out.unless(&entry.name(part, what, round + 1), measured)
+            else {
+                return false;
+            };
             if round < effort.warm_up {
-                continue;
+                return true;
             }
             for sample in samples {
                 let measure = order.iter().position(|it| *it == sample.measure);
@@ -137,7 +139,7 @@ pub fn in_turn(
                     order.push(sample.measure);
                     order.len() - 1
                 });
-                let figure = figures.entry((measure, place)).or_insert_with(|| Figure {
+                let figure = figures.entry((measure, *place)).or_insert_with(|| Figure {
                     part: part.to_owned(),
                     measure: sample.measure.to_owned(),
                     contender: entry.contender.clone(),
@@ -149,13 +151,63 @@ pub fn in_turn(
                 figure.samples.push(sample.value);
                 figure.cpu.extend(sample.cpu);
             }
-        }
+            true
+        });
     }
-    Ok(figures.into_values().collect())
+    progress(&format!("{part}: {what} took {:.0} s", began.elapsed().as_secs_f64()));
+    figures.into_values().collect()
+}
+
+impl Entry<'_> {
+    /// As what is left out is called.
+    fn name(&self, part: &str, what: &str, round: usize) -> String {
+        let Self { contender, concurrency, .. } = self;
+        let at_a_time = concurrency.map(|it| format!(", {it} at a time")).unwrap_or_default();
+        format!("{part}, {what}: {contender}{at_a_time}, from round {round} on")
+    }
 }
 
 /// Says on stderr what is being done.
 #[allow(clippy::print_stderr, reason = "it is for whoever waits")]
 pub fn progress(what: &str) {
     eprintln!("  {what}");
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::*;
+
+    #[test]
+    fn who_fails_takes_nobody_along() {
+        let sample = Sample { measure: "drain", unit: Unit::Count, value: 1.0, cpu: None };
+        let entry = |contender: &str, fails_in: usize| {
+            let (sample, mut round) = (sample.clone(), 0);
+            Entry {
+                contender: contender.to_owned(),
+                concurrency: Some(16),
+                run: Box::new(move || {
+                    round += 1;
+                    if round == fails_in {
+                        bail!("no answer");
+                    }
+                    Ok(vec![sample.clone()])
+                }),
+            }
+        };
+        let mut left_out = LeftOut::default();
+        let entries = vec![entry("a", 1), entry("b", 3), entry("c", 0)];
+        let effort = Effort { rounds: 3, warm_up: 1, quick: false };
+        let figures = in_turn("memory", "throughput", effort, entries, &mut left_out);
+        let samples = figures.iter().map(|it| (it.contender.as_str(), it.samples.len()));
+        assert_eq!(samples.collect::<Vec<_>>(), [("b", 1), ("c", 3)]);
+        assert_eq!(
+            left_out.0,
+            [
+                "memory, throughput: a, 16 at a time, from round 1 on: no answer",
+                "memory, throughput: b, 16 at a time, from round 3 on: no answer"
+            ]
+        );
+    }
 }

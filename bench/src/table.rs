@@ -7,8 +7,9 @@ use crate::figure::{Figure, Report, Unit};
 /// Whose ratios to the others are shown.
 pub const OURS: &str = "this framework";
 
-/// The figures of one measure as a table in Markdown, and our best beside everybody else's.
-pub fn of_measure(figures: &[&Figure]) -> String {
+/// The figures of one measure as a table in Markdown, and our best beside everybody else's. Says so
+/// where there are not as many samples as rounds.
+pub fn of_measure(figures: &[&Figure], rounds: usize) -> String {
     let Some(first) = figures.first() else { return String::new() };
     let columns = Columns::of(figures);
     let mut head = vec!["".to_owned()];
@@ -22,7 +23,14 @@ pub fn of_measure(figures: &[&Figure]) -> String {
     name(columns.range, "least");
     name(columns.range, "most");
     name(columns.cpu, "CPU µs a job");
-    name(columns.ratio, "ours : it");
+    name(
+        columns.ratio,
+        if first.unit.more_is_better() {
+            "ours : it (more is better)"
+        } else {
+            "ours : it (less is better)"
+        },
+    );
     let mut rows = vec![head];
     rows.extend(figures.iter().map(|figure| columns.row(figures, figure)));
     let mut text = lay_out(&rows);
@@ -33,7 +41,27 @@ pub fn of_measure(figures: &[&Figure]) -> String {
     if !ratios.is_empty() && columns.concurrency {
         let _ = writeln!(text, "\nOur best over theirs: {}.", ratios.join(", "));
     }
-    text
+    text + &fewer_samples(figures, rounds)
+}
+
+/// Whose figures are not of one sample for each round.
+fn fewer_samples(figures: &[&Figure], rounds: usize) -> String {
+    let is_less = |figure: &&&Figure| figure.samples.len() != rounds;
+    let count = |count: usize| match count {
+        1 => "one sample".to_owned(),
+        count => format!("{count} samples"),
+    };
+    let mut less = figures.iter().filter(is_less);
+    let Some(first) = less.next() else { return String::new() };
+    let same = |figure: &&Figure| figure.samples.len() == first.samples.len();
+    if figures.iter().all(same) {
+        return format!("\nOf {} each.\n", count(first.samples.len()));
+    }
+    let whose = figures.iter().filter(is_less).map(|figure| {
+        let at = figure.concurrency.map(|it| format!(" at {it}")).unwrap_or_default();
+        format!("{}{at} of {}", figure.contender, count(figure.samples.len()))
+    });
+    format!("\nOf fewer: {}.\n", whose.collect::<Vec<_>>().join("; "))
 }
 
 /// Which columns say something.
@@ -113,7 +141,7 @@ pub fn of_report(report: &Report) -> String {
     let mut text = String::new();
     for (part, measure) in report.measures() {
         let figures = report.of(part, measure);
-        let _ = writeln!(text, "### {part}: {measure}\n\n{}", of_measure(&figures));
+        let _ = writeln!(text, "### {part}: {measure}\n\n{}", of_measure(&figures, report.rounds));
     }
     text + &left_out(report)
 }
@@ -200,8 +228,20 @@ mod tests {
         assert_eq!(ratio(&figures, figures[3]), Some(2.0));
         assert_eq!(ratio(&figures, figures[0]), None);
         assert_eq!(bests(&figures)[1], ("a".to_owned(), 500.0, Some(6.0)));
-        let table = of_measure(&figures);
+        let table = of_measure(&figures, 1);
         assert!(table.contains("| this framework |        16 |  3,000 |"), "{table}");
+        assert!(table.contains("| ours : it (more is better) |"), "{table}");
+        assert!(!table.contains("sample"), "{table}");
+    }
+
+    #[test]
+    fn a_table_says_of_how_few_samples_it_is() {
+        let (one, other) = (figure(OURS, Some(16), 1000.0), figure("a", None, 500.0));
+        let table = of_measure(&[&one, &other], 7);
+        assert!(table.ends_with("\nOf one sample each.\n"), "{table}");
+        let all = Figure { samples: vec![1.0; 7], ..other };
+        let table = of_measure(&[&one, &all], 7);
+        assert!(table.ends_with("\nOf fewer: this framework at 16 of one sample.\n"), "{table}");
     }
 
     #[test]

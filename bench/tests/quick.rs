@@ -58,7 +58,8 @@ fn every_figure_is_there() {
         "start latency when idle, p50",
         "start latency when idle, p99",
         "start latency when idle, p99.9",
-        "bytes a queued job",
+        "bytes a queued job, of 1,000,000",
+        "bytes a queued job, of 1,050,000",
         "allocations a job, end to end",
     ] {
         assert_eq!(contenders(of("memory", measure)), everybody, "{measure}");

@@ -15,16 +15,17 @@ use job_azure::{Account, AzureBackend};
 use job_azurite::Azurite;
 use job_core::backend::Backend;
 use job_core::{Client, Queue, QueueName, Worker};
-use tokio::task::JoinSet;
 
 use super::bare::Bare;
 use super::counted::Counted;
 use super::traffic::Traffic;
 use super::young::Young;
-use super::{BARE, Done, PART, block_on, python, url_of};
+use super::{BARE, Done, PART, python, url_of};
 use crate::figure::{Figure, LeftOut};
+use crate::finish::Tasks;
 use crate::round::{Effort, Entry, Watch, in_turn, progress};
-use crate::{finish, job, table};
+use crate::runtime::run;
+use crate::{job, table};
 
 /// The most jobs that wait at a time, those that run included.
 pub(super) const MOST_WAITING: usize = 256;
@@ -35,35 +36,37 @@ const PRODUCERS: usize = 32;
 /// How many jobs run at a time, and how many there are.
 const SIZES: [(usize, u64); 4] = [(1, 150), (16, 800), (64, 1200), (256, 1200)];
 
-/// How many there are for Python, which takes longer.
-const PYTHONS_JOBS: [u64; 4] = [100, 200, 200, 200];
+/// How many there are for Python, which takes longer: at least four times as many as run at a time,
+/// which would be too many at 256.
+const PYTHONS_JOBS: [Option<u64>; 4] = [Some(100), Some(200), Some(256), None];
 
 const THROUGH: &str = "Azurite, enqueue and run at once";
 
-pub(super) fn measure(effort: Effort, left_out: &mut LeftOut) -> anyhow::Result<Vec<Figure>> {
-    let Some(azurite) = left_out.unless("Azurite", Young::start()) else { return Ok(Vec::new()) };
+pub(super) fn measure(effort: Effort, left_out: &mut LeftOut) -> Vec<Figure> {
+    let Some(azurite) = left_out.unless("Azurite", Young::start()) else { return Vec::new() };
     progress("azure: Python's packages");
     let python = left_out.unless("Python's SDK and Celery", python::Python::installed());
     let queues = AtomicU64::new(0);
     let queue = || format!("azurite-{}", queues.fetch_add(1, Relaxed));
     let mut entries = Vec::new();
     for ((concurrency, jobs), pythons_jobs) in SIZES.into_iter().zip(PYTHONS_JOBS) {
-        let (jobs, pythons_jobs) = (effort.of(jobs), effort.of(pythons_jobs));
+        let jobs = effort.of(jobs);
         let azurite = &azurite;
         let ours = move || {
-            let account = Account::from_connection_string(&azurite.get()?.connection_string())?;
-            block_on(framework(account, queue(), concurrency, jobs))
+            let account = Account::from_connection_string(&with_sas(&*azurite.get()?)?)?;
+            run(framework(account, queue(), concurrency, jobs))
         };
         entries.push(entry(table::OURS, concurrency, jobs, ours));
         let bare = move || {
             let azurite = azurite.get()?;
             let url = url_of(azurite.url(), &queue(), &sas(&azurite)?)?;
-            block_on(bare_loop(url, concurrency, jobs))
+            run(bare_loop(url, concurrency, jobs))
         };
         entries.push(entry(BARE, concurrency, jobs, bare));
         // Python takes seconds to start.
         let is_wanted = !effort.quick || concurrency == 16;
         let Some(python) = python.as_ref().filter(|_| is_wanted) else { continue };
+        let Some(pythons_jobs) = pythons_jobs.map(|jobs| effort.of(jobs)) else { continue };
         for (contender, kind) in python::CONTENDERS {
             let run =
                 move || python.run(kind, &*azurite.get()?, &queue(), concurrency, pythons_jobs);
@@ -71,7 +74,7 @@ pub(super) fn measure(effort: Effort, left_out: &mut LeftOut) -> anyhow::Result<
         }
     }
     // A round takes long, and the median forgives the first.
-    in_turn(PART, "Azurite", Effort { warm_up: 0, ..effort }, entries)
+    in_turn(PART, "Azurite", Effort { warm_up: 0, ..effort }, entries, left_out)
 }
 
 fn entry<'a>(
@@ -100,16 +103,13 @@ async fn framework(
     client.backend().create_queue(&QueueName::new(&queue)?, &Default::default()).await?;
     let worker =
         Worker::builder(&client).queue(Queue::new(&queue).concurrency(concurrency)).build()?;
-    let mut tasks = JoinSet::new();
-    finish::expect(jobs);
-    let watch = Watch::start();
+    let mut tasks = Tasks::new();
     tasks.spawn(async move { worker.run().await.map(drop).map_err(Into::into) });
-    produce(&mut tasks, &traffic, jobs, move |number| {
+    enqueued_and_run(tasks, &traffic, jobs, move |number| {
         let enqueue = client.enqueue(job::numbered(number)).queue(&queue);
         async move { enqueue.await.map(drop).map_err(Into::into) }
-    });
-    until_done(&traffic, jobs, &mut tasks).await?;
-    Ok(Done { spent: watch.spent(), requests: traffic.requests() })
+    })
+    .await
 }
 
 /// A client whose requests are counted, with the connections that it has by default. It waits
@@ -131,21 +131,38 @@ async fn bare_loop(
     let traffic = Arc::new(Traffic::new(MOST_WAITING));
     let bare = Bare::new(url, None, Arc::clone(&traffic))?;
     bare.create_queue().await?;
-    let mut tasks = JoinSet::new();
-    finish::expect(jobs);
-    let watch = Watch::start();
+    let mut tasks = Tasks::new();
     bare.work(concurrency, &mut tasks);
-    produce(&mut tasks, &traffic, jobs, move |number| {
+    enqueued_and_run(tasks, &traffic, jobs, move |number| {
         let bare = bare.clone();
         async move { bare.send(number).await }
-    });
-    until_done(&traffic, jobs, &mut tasks).await?;
-    Ok(Done { spent: watch.spent(), requests: traffic.requests() })
+    })
+    .await
+}
+
+/// One job, which shows that the worker works, and then so many that are timed.
+async fn enqueued_and_run<F>(
+    mut tasks: Tasks,
+    traffic: &Arc<Traffic>,
+    jobs: u64,
+    send: impl Fn(u64) -> F + Clone + Send + 'static,
+) -> anyhow::Result<Done>
+where
+    F: Future<Output = anyhow::Result<()>> + Send + 'static,
+{
+    traffic.room().await;
+    send(0).await?;
+    traffic.until_done(1, &mut tasks).await?;
+    let before = traffic.requests();
+    let watch = Watch::start();
+    produce(&mut tasks, traffic, jobs, send);
+    traffic.until_done(1 + jobs, &mut tasks).await?;
+    Ok(Done { spent: watch.spent(), requests: traffic.requests() - before })
 }
 
 /// Sends jobs as there is room for them.
 pub(super) fn produce<F>(
-    tasks: &mut JoinSet<anyhow::Result<()>>,
+    tasks: &mut Tasks,
     traffic: &Arc<Traffic>,
     jobs: u64,
     send: impl Fn(u64) -> F + Clone + Send + 'static,
@@ -168,20 +185,10 @@ pub(super) fn produce<F>(
     }
 }
 
-/// Waits until so many jobs are deleted, or something fails.
-pub(super) async fn until_done(
-    traffic: &Traffic,
-    jobs: u64,
-    tasks: &mut JoinSet<anyhow::Result<()>>,
-) -> anyhow::Result<()> {
-    let done = traffic.wait_for(jobs);
-    tokio::pin!(done);
-    loop {
-        tokio::select! {
-            () = &mut done => return Ok(()),
-            Some(ended) = tasks.join_next() => ended??,
-        }
-    }
+/// A connection string for that. Requests with one cost no signature, neither the framework's nor the
+/// loop's.
+pub(super) fn with_sas(azurite: &Azurite) -> anyhow::Result<String> {
+    Ok(format!("QueueEndpoint={};SharedAccessSignature={}", azurite.url(), sas(azurite)?))
 }
 
 /// A SAS for all of Azurite's account; the SDK does not know keys.

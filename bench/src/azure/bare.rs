@@ -10,10 +10,10 @@ use azure_storage_queue::models::{
 };
 use azure_storage_queue::{QueueClient, QueueClientOptions};
 use futures_util::future::try_join_all;
-use tokio::task::JoinSet;
 
 use super::MOST;
 use super::traffic::Traffic;
+use crate::finish::Tasks;
 use crate::job::Args;
 
 /// How long it waits when it finds nothing.
@@ -54,7 +54,7 @@ impl Bare {
     }
 
     /// As many loops as it takes to have so many jobs at a time.
-    pub(super) fn work(&self, concurrency: usize, tasks: &mut JoinSet<anyhow::Result<()>>) {
+    pub(super) fn work(&self, concurrency: usize, tasks: &mut Tasks) {
         for _ in 0..concurrency.div_ceil(MOST) {
             let bare = self.clone();
             tasks.spawn(async move { bare.receive_and_delete(concurrency.min(MOST)).await });

@@ -8,16 +8,17 @@ use std::time::Duration;
 use azure_core::http::Transport;
 use job_azure::{Account, AzureBackend};
 use job_azure_fake::FakeService;
-use job_core::{Client, Queue, Worker};
-use tokio::task::JoinSet;
+use job_core::{Client, Queue, QueueName, Worker};
 
 use super::bare::Bare;
+use super::counted::Counted;
 use super::traffic::Traffic;
-use super::{BARE, Done, PART, block_on, url_of};
-use crate::figure::Figure;
-use crate::job;
-use crate::round::{Effort, Entry, Watch, in_turn};
-use crate::table;
+use super::{BARE, PART, REQUESTS, url_of};
+use crate::figure::{Figure, LeftOut, Unit};
+use crate::finish::{self, Tasks};
+use crate::round::{Effort, Entry, Sample, Spent, in_turn};
+use crate::runtime::run;
+use crate::{job, table};
 
 /// The service's latencies.
 const LATENCIES: [(&str, Duration); 3] = [
@@ -35,31 +36,33 @@ const DRAIN: &str = "drain";
 const ACCOUNT: &str = "AccountName=bench;AccountKey=YmVuY2htYXJr";
 const URL: &str = "https://bench.queue.core.windows.net";
 
-pub(super) fn measure(effort: Effort) -> anyhow::Result<Vec<Figure>> {
+pub(super) fn measure(effort: Effort, left_out: &mut LeftOut) -> Vec<Figure> {
     let mut figures = Vec::new();
     for (what, latency) in LATENCIES {
         let mut entries = Vec::new();
         for (concurrency, jobs) in SIZES {
             let jobs = effort.of(jobs);
-            let mut entry = |contender: &str, run: Run| {
+            for (contender, is_bare) in [(table::OURS, false), (BARE, true)] {
                 entries.push(Entry {
                     contender: contender.to_owned(),
                     concurrency: Some(concurrency),
-                    run: Box::new(move || Ok(run()?.samples(DRAIN, jobs))),
+                    run: Box::new(move || {
+                        run(async move {
+                            let service = FakeService::new();
+                            let side = Side::with_jobs(is_bare, &service, jobs).await?;
+                            service.latency(latency);
+                            side.drained(concurrency, jobs).await
+                        })
+                    }),
                 });
-            };
-            let ours = move || block_on(framework(concurrency, jobs, latency));
-            entry(table::OURS, Box::new(ours));
-            entry(BARE, Box::new(move || block_on(bare_loop(concurrency, jobs, latency))));
+            }
         }
-        for figure in in_turn(PART, what, effort, entries)? {
+        for figure in in_turn(PART, what, effort, entries, left_out) {
             figures.push(Figure { measure: format!("{}, {what}", figure.measure), ..figure });
         }
     }
-    Ok(figures)
+    figures
 }
-
-type Run = Box<dyn Fn() -> anyhow::Result<Done>>;
 
 /// What is done once, for a profiler to look at, without latency and at 64 at a time.
 #[derive(Clone, Copy)]
@@ -72,72 +75,94 @@ pub(crate) struct Case {
 
 /// Does what a case says with so many jobs.
 pub(crate) async fn work(case: Case, jobs: u64) -> anyhow::Result<()> {
-    let service = FakeService::new();
-    if case.bare {
-        let bare = bare_enqueued(&service, jobs).await?;
-        if case.drain {
-            bare_drained(&service, &bare, 64).await;
-        }
-    } else {
-        let client = enqueued(&service, jobs).await?;
-        if case.drain {
-            drained(&service, &client, 64).await?;
-        }
+    let side = Side::with_jobs(case.bare, &FakeService::new(), jobs).await?;
+    if case.drain {
+        side.drained(64, jobs).await?;
     }
     Ok(())
 }
 
-async fn framework(concurrency: usize, jobs: u64, latency: Duration) -> anyhow::Result<Done> {
-    let service = FakeService::new();
-    let client = enqueued(&service, jobs).await?;
-    service.latency(latency);
-    let watch = Watch::start();
-    drained(&service, &client, concurrency).await?;
-    Ok(Done { spent: watch.spent(), requests: service.calls().total() })
+/// One of the two, and what goes to the service and comes from it.
+struct Side {
+    traffic: Arc<Traffic>,
+    who: Who,
 }
 
-async fn bare_loop(concurrency: usize, jobs: u64, latency: Duration) -> anyhow::Result<Done> {
-    let service = FakeService::new();
-    let bare = bare_enqueued(&service, jobs).await?;
-    service.latency(latency);
-    let watch = Watch::start();
-    bare_drained(&service, &bare, concurrency).await;
-    Ok(Done { spent: watch.spent(), requests: service.calls().total() })
+enum Who {
+    Framework(Client),
+    Bare(Bare),
 }
 
-async fn enqueued(service: &FakeService, jobs: u64) -> anyhow::Result<Client> {
-    let account = Account::from_connection_string(ACCOUNT)?;
-    let backend = AzureBackend::builder(account).http_client(Arc::new(service.clone())).build()?;
-    let client = Client::new(backend);
-    client.enqueue_all((0..jobs).map(job::numbered)).await?;
-    Ok(client)
-}
-
-/// Runs until the last message is deleted.
-async fn drained(service: &FakeService, client: &Client, concurrency: usize) -> anyhow::Result<()> {
-    let queue = Queue::new(job::QUEUE).concurrency(concurrency);
-    let worker = Worker::builder(client).queue(queue).build()?;
-    let mut tasks = JoinSet::new();
-    tasks.spawn(worker.run());
-    service.wait_until(|service| service.depth(job::QUEUE) == 0).await;
-    Ok(())
-}
-
-async fn bare_enqueued(service: &FakeService, jobs: u64) -> anyhow::Result<Bare> {
-    let transport = Transport::new(Arc::new(service.clone()));
-    let url = url_of(URL, job::QUEUE, "")?;
-    // Nobody asks it for room: all jobs are there before the first of them runs.
-    let bare = Bare::new(url, Some(transport), Arc::new(Traffic::new(0)))?;
-    bare.create_queue().await?;
-    for number in 0..jobs {
-        bare.send(number).await?;
+impl Side {
+    /// With so many jobs in its queue. Nobody asks for room: they are there before one of them runs.
+    async fn with_jobs(is_bare: bool, service: &FakeService, jobs: u64) -> anyhow::Result<Self> {
+        let traffic = Arc::new(Traffic::new(0));
+        let who = if is_bare {
+            let transport = Transport::new(Arc::new(service.clone()));
+            let url = url_of(URL, job::QUEUE, "")?;
+            let bare = Bare::new(url, Some(transport), Arc::clone(&traffic))?;
+            bare.create_queue().await?;
+            for number in 0..jobs {
+                bare.send(number).await?;
+            }
+            Who::Bare(bare)
+        } else {
+            let account = Account::from_connection_string(ACCOUNT)?;
+            let http = Arc::new(service.clone());
+            let backend = AzureBackend::builder(account).http_client(http).build()?;
+            let client = Client::new(Counted::new(Arc::new(backend), Arc::clone(&traffic)));
+            client
+                .backend()
+                .create_queue(&QueueName::new(job::QUEUE)?, &Default::default())
+                .await?;
+            client.enqueue_all((0..jobs).map(job::numbered)).await?;
+            Who::Framework(client)
+        };
+        Ok(Self { traffic, who })
     }
-    Ok(bare)
+
+    /// Runs until the last message is deleted. What is timed begins when the first job has run:
+    /// before that a worker looks whether it may do what it has to.
+    async fn drained(&self, concurrency: usize, jobs: u64) -> anyhow::Result<Vec<Sample>> {
+        let mut tasks = Tasks::new();
+        finish::expect_timed_after(1, jobs);
+        match &self.who {
+            Who::Bare(bare) => bare.work(concurrency, &mut tasks),
+            Who::Framework(client) => {
+                let queue = Queue::new(job::QUEUE).concurrency(concurrency);
+                let worker = Worker::builder(client).queue(queue).build()?;
+                tasks.spawn(async move {
+                    worker.run().await?;
+                    Ok(())
+                });
+            }
+        }
+        self.traffic.until_done(jobs, &mut tasks).await?;
+        let spent: Spent = finish::watch()?.spent();
+        let requests = self.traffic.requests() as f64 / jobs as f64;
+        Ok(vec![
+            Sample::rate(DRAIN, jobs - 1, spent),
+            Sample { measure: REQUESTS, unit: Unit::Count, value: requests, cpu: None },
+        ])
+    }
 }
 
-/// The same of the loop on the SDK.
-async fn bare_drained(service: &FakeService, bare: &Bare, concurrency: usize) {
-    let mut tasks = JoinSet::new();
-    bare.work(concurrency, &mut tasks);
-    service.wait_until(|service| service.depth(job::QUEUE) == 0).await;
+#[cfg(test)]
+mod tests {
+    use job_azure_fake::Fault;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_worker_that_ends_is_not_waited_for() {
+        let _alone = finish::ONE_AT_A_TIME.lock().await;
+        for is_bare in [true, false] {
+            let service = FakeService::new();
+            let side = Side::with_jobs(is_bare, &service, 4).await.unwrap();
+            let fault =
+                Fault::Status { status: 403, code: "AuthorizationFailure", retry_after: None };
+            service.faults(move |_| fault);
+            assert!(side.drained(16, 4).await.is_err(), "{is_bare}");
+        }
+    }
 }

@@ -16,13 +16,14 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinSet;
 
-use super::azurite::{MOST_WAITING, client, produce, until_done};
+use super::Done;
+use super::azurite::{MOST_WAITING, client, produce, with_sas};
 use super::traffic::Traffic;
 use super::young::Young;
-use super::{Done, block_on};
 use crate::figure::{Figure, LeftOut};
-use crate::job;
+use crate::finish::Tasks;
 use crate::round::{Effort, Entry, Sample, Spent, Watch, in_turn};
+use crate::{job, runtime};
 
 /// How many processes there are.
 const PROCESSES: [usize; 3] = [1, 2, 4];
@@ -32,20 +33,13 @@ const CONCURRENCY: usize = 16;
 
 const JOBS: u64 = 1200;
 
-/// Where a process finds its Azurite, whose key is no secret.
+/// Where a process finds its Azurite, whose SAS is no secret.
 const CONNECTION: &str = "BENCH_CONNECTION";
 
 /// Measures one, two and four processes.
-///
-/// # Errors
-/// If a process does not start, or the service refuses something.
-pub fn measure(
-    part: &'static str,
-    effort: Effort,
-    left_out: &mut LeftOut,
-) -> anyhow::Result<Vec<Figure>> {
+pub fn measure(part: &'static str, effort: Effort, left_out: &mut LeftOut) -> Vec<Figure> {
     let azurite = Young::start();
-    let Some(azurite) = left_out.unless("worker processes", azurite) else { return Ok(Vec::new()) };
+    let Some(azurite) = left_out.unless("worker processes", azurite) else { return Vec::new() };
     let queues = AtomicU64::new(0);
     let jobs = effort.of(JOBS);
     let entries = PROCESSES.map(|processes| Entry {
@@ -58,18 +52,19 @@ pub fn measure(
             let (azurite, queues) = (&azurite, &queues);
             Box::new(move || {
                 let queue = format!("azurite-{}", queues.fetch_add(1, Relaxed));
-                let done = run(azurite.get()?.connection_string(), queue, processes, jobs)?;
+                let done = run(with_sas(&*azurite.get()?)?, queue, processes, jobs)?;
                 let mut samples: Vec<Sample> = done.samples("worker processes on Azurite", jobs);
                 samples[1].measure = "worker processes on Azurite, requests a job";
                 Ok(samples)
             })
         },
     });
-    in_turn(part, "worker processes", Effort { warm_up: 0, ..effort }, entries.into())
+    let effort = Effort { warm_up: 0, ..effort };
+    in_turn(part, "worker processes", effort, entries.into(), left_out)
 }
 
 fn run(connection: String, queue: String, processes: usize, jobs: u64) -> anyhow::Result<Done> {
-    block_on(async move {
+    runtime::run(async move {
         let traffic = Arc::new(Traffic::new(MOST_WAITING));
         let client = client(Account::from_connection_string(&connection)?, &traffic)?;
         client.backend().create_queue(&QueueName::new(&queue)?, &Default::default()).await?;
@@ -80,14 +75,14 @@ fn run(connection: String, queue: String, processes: usize, jobs: u64) -> anyhow
             costs.spawn_blocking(move || follow(lines, &traffic));
             children.push(child);
         }
-        let mut tasks = JoinSet::new();
+        let mut tasks = Tasks::new();
         let watch = Watch::start();
         produce(&mut tasks, &traffic, jobs, move |number| {
             let enqueue = client.enqueue(job::numbered(number)).queue(&queue);
             async move { enqueue.await.map(drop).map_err(Into::into) }
         });
         tokio::select! {
-            done = until_done(&traffic, jobs, &mut tasks) => done?,
+            done = traffic.until_done(jobs, &mut tasks) => done?,
             Some(ended) = costs.join_next() => {
                 ended??;
                 bail!("a worker process ended before its time");
@@ -156,7 +151,7 @@ pub fn serve(queue: &str) -> anyhow::Result<()> {
     let connection = std::env::var(CONNECTION).context("this is for the program itself")?;
     let queue = queue.to_owned();
     let watch = Watch::start();
-    block_on(async move {
+    runtime::run(async move {
         let traffic = Arc::new(Traffic::new(0));
         let client = client(Account::from_connection_string(&connection)?, &traffic)?;
         let queue = Queue::new(&queue).concurrency(CONCURRENCY);

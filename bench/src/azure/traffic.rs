@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::{Semaphore, watch};
 
+use crate::finish::Tasks;
+
 /// Shared by those who send messages and those who delete them.
 pub(super) struct Traffic {
     requests: AtomicU64,
@@ -49,5 +51,17 @@ impl Traffic {
     pub(super) async fn wait_for(&self, messages: u64) {
         let gone = |deleted: &u64| *deleted >= messages;
         self.follow().wait_for(gone).await.expect("the sender is in self");
+    }
+
+    /// The same, unless one of the tasks fails. They may end: producers do.
+    pub(super) async fn until_done(&self, messages: u64, tasks: &mut Tasks) -> anyhow::Result<()> {
+        let done = self.wait_for(messages);
+        tokio::pin!(done);
+        loop {
+            tokio::select! {
+                () = &mut done => return Ok(()),
+                Some(ended) = tasks.join_next() => ended??,
+            }
+        }
     }
 }

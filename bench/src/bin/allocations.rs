@@ -7,10 +7,12 @@ use bench::finish;
 use bench::memory::contender::{Contender, Setup};
 use bench::memory::{PART, contenders};
 use bench::round::Effort;
-use tokio::runtime::{Builder, Runtime};
+use bench::runtime::run_on_one_thread;
+use bench::table::grouped;
 
-/// How many jobs are queued to see what one takes.
-const QUEUED: u64 = 1_000_000;
+/// How many jobs are queued to see what one takes: what doubles when it is full has just not doubled
+/// with the first, and just has with the second.
+const QUEUED: [u64; 2] = [1_000_000, 1_050_000];
 
 /// How many jobs are run to see what one allocates.
 const RUN: u64 = 10_000;
@@ -32,47 +34,49 @@ fn main() -> anyhow::Result<()> {
                 cpu: Vec::new(),
             });
         };
-        figure("bytes a queued job", Unit::Bytes, queued(&*contender, effort)?);
+        for jobs in QUEUED {
+            let measure = format!("bytes a queued job, of {}", grouped(jobs as f64));
+            figure(&measure, Unit::Bytes, queued(&*contender, effort.of(jobs))?);
+        }
         figure("allocations a job, end to end", Unit::Count, end_to_end(&*contender, effort)?);
     }
     println!("{}", serde_json::to_string(&figures)?);
     Ok(())
 }
 
-/// The counter sees only its own thread, so all runs on one.
-fn runtime() -> anyhow::Result<Runtime> {
-    Ok(Builder::new_current_thread().enable_all().build()?)
-}
+// The counter sees only its own thread, so all runs on one.
 
-fn queued(contender: &dyn Contender, effort: Effort) -> anyhow::Result<f64> {
-    let jobs = effort.of(QUEUED);
-    let runtime = runtime()?;
+fn queued(contender: &dyn Contender, jobs: u64) -> anyhow::Result<f64> {
     let mut bench = None;
+    let mut ran = Ok(());
     let info = allocation_counter::measure(|| {
-        runtime.block_on(async {
+        ran = run_on_one_thread(async {
             let mut opened = contender.open(Setup::concurrency(64));
             opened.enqueue_in_bulk(0..jobs).await;
             bench = Some(opened);
+            Ok(())
         });
     });
+    ran?;
     Ok(info.bytes_current as f64 / jobs as f64)
 }
 
 /// Those of twice as many jobs less those of as many: what is made once does not count.
 fn end_to_end(contender: &dyn Contender, effort: Effort) -> anyhow::Result<f64> {
     let jobs = effort.of(RUN);
-    let runtime = runtime()?;
     let count = |jobs: u64| {
+        let mut ran = Ok(());
         let info = allocation_counter::measure(|| {
-            runtime.block_on(async {
+            ran = run_on_one_thread(async {
                 let mut bench = contender.open(Setup::concurrency(64));
                 bench.enqueue_in_bulk(0..jobs).await;
                 finish::expect(jobs);
                 bench.work();
-                finish::last().await;
+                finish::last(bench.tasks()).await?;
+                Ok(())
             });
         });
-        info.count_total as f64
+        ran.map(|()| info.count_total as f64)
     };
-    Ok((count(2 * jobs) - count(jobs)) / jobs as f64)
+    Ok((count(2 * jobs)? - count(jobs)?) / jobs as f64)
 }

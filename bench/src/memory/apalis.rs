@@ -14,9 +14,10 @@ use async_trait::async_trait;
 use futures_channel::mpsc::UnboundedSender;
 use futures_util::lock::Mutex;
 use futures_util::{FutureExt, Sink, SinkExt, StreamExt, stream};
-use tokio::task::JoinSet;
+use tokio::task::coop::consume_budget;
 
 use super::contender::{Bench, Contender, Setup};
+use crate::finish::Tasks;
 use crate::job::Args;
 
 /// apalis, with or without a task for each job.
@@ -38,13 +39,7 @@ impl Contender for Apalis {
     fn open(&self, setup: Setup) -> Box<dyn Bench> {
         let (producer, storage) = ends();
         let storage = Some(storage);
-        Box::new(Opened {
-            parallel: self.parallel,
-            setup,
-            producer,
-            storage,
-            tasks: JoinSet::new(),
-        })
+        Box::new(Opened { parallel: self.parallel, setup, producer, storage, tasks: Tasks::new() })
     }
 }
 
@@ -69,7 +64,7 @@ struct Opened {
     setup: Setup,
     producer: MemoryStorage<Args>,
     storage: Option<MemoryStorage<Args>>,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
 }
 
 #[async_trait]
@@ -77,6 +72,7 @@ impl Bench for Opened {
     async fn enqueue_singly(&mut self, numbers: Range<u64>) {
         for number in numbers {
             self.producer.push(Args::numbered(number)).await.expect("the worker has not gone");
+            consume_budget().await;
         }
     }
 
@@ -91,11 +87,15 @@ impl Bench for Opened {
         if self.parallel {
             let builder = builder.concurrency(self.setup.concurrency);
             let running = builder.parallelize(tokio::spawn).build(handle).run().boxed();
-            self.tasks.spawn(running.map(|ended| ended.expect("nothing fails")));
+            self.tasks.spawn(running.map(|ended| Ok(ended?)));
         } else {
             let running = builder.build(handle).run().boxed();
-            self.tasks.spawn(running.map(|ended| ended.expect("nothing fails")));
+            self.tasks.spawn(running.map(|ended| Ok(ended?)));
         }
+    }
+
+    fn tasks(&mut self) -> &mut Tasks {
+        &mut self.tasks
     }
 }
 

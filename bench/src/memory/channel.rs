@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::coop::consume_budget;
 
 use super::contender::{Bench, Contender, Setup};
+use crate::finish::Tasks;
 use crate::job::Args;
 
 /// A channel of args and one task that takes them off.
@@ -24,26 +25,34 @@ impl Contender for Channel {
 
     fn open(&self, _setup: Setup) -> Box<dyn Bench> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        Box::new(Opened { sender, receiver: Some(receiver), tasks: JoinSet::new() })
+        Box::new(Opened { sender, receiver: Some(receiver), tasks: Tasks::new() })
     }
 }
 
 struct Opened {
     sender: mpsc::UnboundedSender<Args>,
     receiver: Option<mpsc::UnboundedReceiver<Args>>,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
+}
+
+impl Opened {
+    fn send(&self, number: u64) {
+        self.sender.send(Args::numbered(number)).expect("the receiver has not gone");
+    }
 }
 
 #[async_trait]
 impl Bench for Opened {
     async fn enqueue_singly(&mut self, numbers: Range<u64>) {
-        self.enqueue_in_bulk(numbers).await;
+        for number in numbers {
+            self.send(number);
+            consume_budget().await;
+        }
     }
 
     async fn enqueue_in_bulk(&mut self, numbers: Range<u64>) {
         for number in numbers {
-            self.sender.send(Args::numbered(number)).expect("the receiver has not gone");
-            tokio::task::coop::consume_budget().await;
+            self.send(number);
         }
     }
 
@@ -53,6 +62,11 @@ impl Bench for Opened {
             while let Some(args) = receiver.recv().await {
                 args.run();
             }
+            Ok(())
         });
+    }
+
+    fn tasks(&mut self) -> &mut Tasks {
+        &mut self.tasks
     }
 }

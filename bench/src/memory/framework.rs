@@ -5,13 +5,14 @@ use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use job_core::middleware::{Call, JobService};
-use job_core::{Client, Queue, Worker};
+use job_core::{Client, Queue, Worker, WorkerHandle};
 use job_memory::MemoryBackend;
-use tokio::task::JoinSet;
+use tokio::task::coop::consume_budget;
 use tower_layer::Layer;
 use tower_service::Service;
 
 use super::contender::{Bench, Contender, Setup};
+use crate::finish::Tasks;
 use crate::job;
 
 /// The framework.
@@ -25,14 +26,15 @@ impl Contender for Framework {
 
     fn open(&self, setup: Setup) -> Box<dyn Bench> {
         let client = Client::new(MemoryBackend::new());
-        Box::new(Opened { client, setup, tasks: JoinSet::new() })
+        Box::new(Opened { client, setup, tasks: Tasks::new(), handle: None })
     }
 }
 
 struct Opened {
     client: Client,
     setup: Setup,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
+    handle: Option<WorkerHandle>,
 }
 
 #[async_trait]
@@ -40,6 +42,7 @@ impl Bench for Opened {
     async fn enqueue_singly(&mut self, numbers: Range<u64>) {
         for number in numbers {
             self.client.enqueue(job::numbered(number)).await.expect("memory takes all");
+            consume_budget().await;
         }
     }
 
@@ -54,9 +57,25 @@ impl Bench for Opened {
             builder = builder.layer(NothingLayer);
         }
         let worker = builder.build().expect("the set-up is sound");
+        self.handle = Some(worker.handle());
         self.tasks.spawn(async move {
-            worker.run().await.expect("memory has all queues");
+            worker.run().await?;
+            Ok(())
         });
+    }
+
+    fn tasks(&mut self) -> &mut Tasks {
+        &mut self.tasks
+    }
+
+    async fn end(&mut self) -> anyhow::Result<()> {
+        if let Some(handle) = &self.handle {
+            handle.shutdown();
+        }
+        while let Some(ended) = self.tasks.join_next().await {
+            ended??;
+        }
+        Ok(())
     }
 }
 

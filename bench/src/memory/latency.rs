@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::contender::{Contender, Setup};
-use super::{PART, run};
-use crate::figure::{Figure, Unit};
+use super::PART;
+use super::contender::{Contender, Setup, started};
+use crate::figure::{Figure, LeftOut, Unit};
 use crate::finish;
 use crate::round::{Effort, Entry, Sample, in_turn};
+use crate::runtime::run;
 
 /// How many starts are timed in one run.
 const STARTS: u64 = 2000;
@@ -25,30 +26,31 @@ pub const START_LATENCY: [(&str, &str, f64); 3] = [
 pub(super) fn measure(
     contenders: &[Arc<dyn Contender>],
     effort: Effort,
-) -> anyhow::Result<Vec<Figure>> {
+    left_out: &mut LeftOut,
+) -> Vec<Figure> {
     let entries = contenders.iter().map(|contender| Entry {
         contender: contender.name().to_owned(),
         concurrency: contender.is_concurrent().then_some(16),
         run: Box::new(move || starts(contender, effort)),
     });
-    in_turn(PART, "start latency", effort, entries.collect())
+    in_turn(PART, "start latency", effort, entries.collect(), left_out)
 }
 
 fn starts(contender: &Arc<dyn Contender>, effort: Effort) -> anyhow::Result<Vec<Sample>> {
     let starts = effort.of(STARTS);
     let contender = Arc::clone(contender);
     let mut waits = run(async move {
-        let mut bench = contender.open(Setup::concurrency(16));
-        bench.work();
+        let mut bench = started(&*contender, Setup::concurrency(16)).await?;
         let mut waits = Vec::with_capacity(starts as usize);
         for number in 0..starts {
             tokio::time::sleep(PAUSE).await;
             finish::expect(1);
             let enqueued = Instant::now();
             bench.enqueue_singly(number..number + 1).await;
-            waits.push(finish::last().await.saturating_duration_since(enqueued));
+            let began = finish::last(bench.tasks()).await?;
+            waits.push(began.saturating_duration_since(enqueued));
         }
-        waits
+        Ok(waits)
     })?;
     waits.sort_unstable();
     let at = |(measure, _, share): (&'static str, &str, f64)| {

@@ -7,19 +7,19 @@ mod framework;
 mod latency;
 mod reference;
 
-use std::future::Future;
 use std::sync::Arc;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::task::yield_now;
 
 pub use self::apalis::Apalis;
 pub use self::channel::Channel;
-use self::contender::{Contender, Setup};
+use self::contender::{Contender, Setup, started};
 pub use self::framework::Framework;
 pub use self::latency::START_LATENCY;
 pub use self::reference::Reference;
-use crate::figure::Figure;
-use crate::round::{Effort, Entry, Sample, Watch, in_turn, progress};
+use crate::figure::{Figure, LeftOut};
+use crate::round::{Effort, Entry, Sample, Spent, Watch, in_turn, progress};
+use crate::runtime::run;
 use crate::{child, finish};
 
 /// What this part is called.
@@ -48,12 +48,8 @@ pub fn contenders() -> Vec<Arc<dyn Contender>> {
 }
 
 /// All that is measured of queues in memory, but for what needs the counting allocator.
-///
-/// # Errors
-/// If a runtime cannot be made.
-pub fn measure(effort: Effort) -> anyhow::Result<Vec<Figure>> {
+pub fn measure(effort: Effort, left_out: &mut LeftOut) -> Vec<Figure> {
     let contenders = contenders();
-    let mut figures = Vec::new();
     let mut through = Vec::new();
     for concurrency in CONCURRENCIES {
         for contender in &contenders {
@@ -68,37 +64,29 @@ pub fn measure(effort: Effort) -> anyhow::Result<Vec<Figure>> {
             });
         }
     }
-    figures.extend(in_turn(PART, "throughput", effort, through)?);
+    let mut figures = in_turn(PART, "throughput", effort, through, left_out);
     for figure in figures.iter_mut().filter(|figure| ENQUEUES.contains(&&*figure.measure)) {
         // Nothing runs meanwhile.
         figure.concurrency = None;
     }
 
-    let framework: Arc<dyn Contender> = Arc::new(Framework);
     let layered = [(0, "no layer"), (1, "1 layer"), (5, "5 layers")].map(|(layers, name)| Entry {
         contender: name.to_owned(),
         concurrency: Some(64),
-        run: Box::new({
-            let framework = Arc::clone(&framework);
-            move || {
-                let setup = Setup { concurrency: 64, layers };
-                let samples = throughput(&framework, setup, effort)?;
-                let drain = samples.into_iter().find(|sample| sample.measure == DRAIN);
-                Ok(drain.into_iter().map(|drain| Sample { measure: LAYERS, ..drain }).collect())
-            }
+        run: Box::new(move || {
+            let (setup, jobs) = (Setup { concurrency: 64, layers }, effort.of(JOBS));
+            let (_, drain) = run(async move { drain(&Framework, setup, jobs).await })?;
+            Ok(vec![Sample::rate("drain through layers that do nothing", jobs, drain)])
         }),
     });
-    figures.extend(in_turn(PART, "layers", effort, layered.into())?);
-    figures.extend(start_latency(effort)?);
-    Ok(figures)
+    figures.extend(in_turn(PART, "layers", effort, layered.into(), left_out));
+    figures.extend(start_latency(effort, left_out));
+    figures
 }
 
 /// How soon jobs start when everything is idle.
-///
-/// # Errors
-/// If a runtime cannot be made.
-pub fn start_latency(effort: Effort) -> anyhow::Result<Vec<Figure>> {
-    latency::measure(&contenders(), effort)
+pub fn start_latency(effort: Effort, left_out: &mut LeftOut) -> Vec<Figure> {
+    latency::measure(&contenders(), effort, left_out)
 }
 
 /// Allocations and bytes, as a program with a counting allocator sees them.
@@ -112,8 +100,6 @@ pub fn allocations(effort: Effort) -> anyhow::Result<Vec<Figure>> {
 }
 
 const ENQUEUES: [&str; 2] = ["enqueue, one at a time", "enqueue, many at once"];
-const DRAIN: &str = "drain of a full queue";
-const LAYERS: &str = "drain through layers that do nothing";
 
 /// Enqueues, drains, and does both at once.
 fn throughput(
@@ -124,58 +110,75 @@ fn throughput(
     let (jobs, singles) = (effort.of(JOBS), effort.of(SINGLES));
     let contender = Arc::clone(contender);
     run(async move {
-        let mut bench = contender.open(setup);
-        let watch = Watch::start();
-        bench.enqueue_singly(0..singles).await;
-        let singly = watch.spent();
-        drop(bench);
-
-        let mut bench = contender.open(setup);
-        let watch = Watch::start();
-        bench.enqueue_in_bulk(0..jobs).await;
-        let in_bulk = watch.spent();
-        finish::expect(jobs);
-        let watch = Watch::start();
-        bench.work();
-        let drain = watch.spent_at(finish::last().await);
-        drop(bench);
-
-        let mut bench = contender.open(setup);
-        finish::expect(jobs);
-        let watch = Watch::start();
-        bench.work();
-        for begin in (0..jobs).step_by(CHUNK as usize) {
-            bench.enqueue_in_bulk(begin..jobs.min(begin + CHUNK)).await;
-        }
-        let live = watch.spent_at(finish::last().await);
-        drop(bench);
-
-        let mut bench = contender.open(setup);
-        finish::expect(singles);
-        let watch = Watch::start();
-        bench.work();
-        bench.enqueue_singly(0..singles).await;
-        let live_singly = watch.spent_at(finish::last().await);
-
+        let contender = &*contender;
         let mut samples = Vec::new();
-        if setup.concurrency == 1 {
-            samples.push(Sample::rate(ENQUEUES[0], singles, singly));
+        // How many would run at a time makes no difference to them.
+        let with_enqueues = setup.concurrency == 1;
+        if with_enqueues {
+            let spent = enqueue_singly(contender, setup, singles).await;
+            samples.push(Sample::rate(ENQUEUES[0], singles, spent));
+        }
+        let (in_bulk, drain) = drain(contender, setup, jobs).await?;
+        if with_enqueues {
             samples.push(Sample::rate(ENQUEUES[1], jobs, in_bulk));
         }
+        let live = live(contender, setup, jobs).await?;
+        let live_singly = live_singly(contender, setup, singles).await?;
         samples.extend([
-            Sample::rate(DRAIN, jobs, drain),
+            Sample::rate("drain of a full queue", jobs, drain),
             Sample::rate("end to end: enqueue many, then drain", jobs, in_bulk + drain),
             Sample::rate("live: enqueue many while the worker runs", jobs, live),
             Sample::rate("live: enqueue one at a time while the worker runs", singles, live_singly),
         ]);
-        samples
+        Ok(samples)
     })
 }
 
-/// Runs as a task of a runtime of its own with all processors, as an app would.
-pub(crate) fn run<T: Send + 'static>(
-    body: impl Future<Output = T> + Send + 'static,
-) -> anyhow::Result<T> {
-    let runtime: Runtime = Builder::new_multi_thread().enable_all().build()?;
-    Ok(runtime.block_on(runtime.spawn(body))?)
+async fn enqueue_singly(contender: &dyn Contender, setup: Setup, jobs: u64) -> Spent {
+    let mut bench = contender.open(setup);
+    let watch = Watch::start();
+    bench.enqueue_singly(0..jobs).await;
+    watch.spent()
+}
+
+/// What it takes to enqueue all, and to run them then.
+async fn drain(
+    contender: &dyn Contender,
+    setup: Setup,
+    jobs: u64,
+) -> anyhow::Result<(Spent, Spent)> {
+    let mut bench = contender.open(setup);
+    let watch = Watch::start();
+    bench.enqueue_in_bulk(0..jobs).await;
+    let in_bulk = watch.spent();
+    finish::expect(jobs);
+    let watch = Watch::start();
+    bench.work();
+    let drain = watch.spent_at(finish::last(bench.tasks()).await?);
+    bench.end().await?;
+    Ok((in_bulk, drain))
+}
+
+async fn live(contender: &dyn Contender, setup: Setup, jobs: u64) -> anyhow::Result<Spent> {
+    let mut bench = started(contender, setup).await?;
+    finish::expect(jobs);
+    let watch = Watch::start();
+    for begin in (0..jobs).step_by(CHUNK as usize) {
+        bench.enqueue_in_bulk(begin..jobs.min(begin + CHUNK)).await;
+        // Whom it has woken may be one that only this thread can run.
+        yield_now().await;
+    }
+    let live = watch.spent_at(finish::last(bench.tasks()).await?);
+    bench.end().await?;
+    Ok(live)
+}
+
+async fn live_singly(contender: &dyn Contender, setup: Setup, jobs: u64) -> anyhow::Result<Spent> {
+    let mut bench = started(contender, setup).await?;
+    finish::expect(jobs);
+    let watch = Watch::start();
+    bench.enqueue_singly(0..jobs).await;
+    let live = watch.spent_at(finish::last(bench.tasks()).await?);
+    bench.end().await?;
+    Ok(live)
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::coop::consume_budget;
 
 use super::contender::{Bench, Contender, Setup};
+use crate::finish::Tasks;
 use crate::job::Args;
 
 /// tokio, serde_json, and nothing else.
@@ -22,7 +23,7 @@ impl Contender for Reference {
     fn open(&self, setup: Setup) -> Box<dyn Bench> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let semaphore = Arc::new(Semaphore::new(setup.concurrency));
-        Box::new(Opened { sender, receiver: Some(receiver), semaphore, tasks: JoinSet::new() })
+        Box::new(Opened { sender, receiver: Some(receiver), semaphore, tasks: Tasks::new() })
     }
 }
 
@@ -30,21 +31,28 @@ struct Opened {
     sender: mpsc::UnboundedSender<Vec<u8>>,
     receiver: Option<mpsc::UnboundedReceiver<Vec<u8>>>,
     semaphore: Arc<Semaphore>,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
+}
+
+impl Opened {
+    fn send(&self, number: u64) {
+        let body = serde_json::to_vec(&Args::numbered(number)).expect("they are plain");
+        self.sender.send(body).expect("the receiver has not gone");
+    }
 }
 
 #[async_trait]
 impl Bench for Opened {
     async fn enqueue_singly(&mut self, numbers: Range<u64>) {
-        self.enqueue_in_bulk(numbers).await;
+        for number in numbers {
+            self.send(number);
+            consume_budget().await;
+        }
     }
 
     async fn enqueue_in_bulk(&mut self, numbers: Range<u64>) {
         for number in numbers {
-            let body = serde_json::to_vec(&Args::numbered(number)).expect("they are plain");
-            self.sender.send(body).expect("the receiver has not gone");
-            // A producer that never waits would keep its thread from everybody else.
-            tokio::task::coop::consume_budget().await;
+            self.send(number);
         }
     }
 
@@ -60,6 +68,11 @@ impl Bench for Opened {
                     drop(permit);
                 });
             }
+            Ok(())
         });
+    }
+
+    fn tasks(&mut self) -> &mut Tasks {
+        &mut self.tasks
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use bytes::Bytes;
 use job_core::{Client, JobError, Queue, QueueName, Worker};
 use tokio::task::JoinSet;
@@ -83,6 +84,11 @@ async fn work_off(queue: &str, body: Bytes, times: u64) -> anyhow::Result<Durati
     let mut tasks = JoinSet::new();
     let began = Instant::now();
     tasks.spawn(worker.run());
-    nowhere.settled(times).await;
-    Ok(began.elapsed())
+    tokio::select! {
+        () = nowhere.settled(times) => Ok(began.elapsed()),
+        Some(ended) = tasks.join_next() => {
+            ended??;
+            bail!("the worker ended before its jobs");
+        }
+    }
 }

@@ -9,21 +9,18 @@ mod nowhere;
 
 use std::time::Duration;
 
-use tokio::runtime::Builder;
-
-use crate::figure::{Figure, Unit};
+use crate::figure::{Figure, LeftOut, Unit};
 use crate::round::{Effort, Entry, Sample, in_turn};
+use crate::runtime::run_on_one_thread;
 
 const PART: &str = "micro";
 
 /// All steps.
-///
-/// # Errors
-/// If a runtime cannot be made.
-pub fn measure(effort: Effort) -> anyhow::Result<Vec<Figure>> {
-    let mut figures = steps("envelope and decisions, for each job", effort, envelope::steps)?;
-    figures.extend(steps("operations of the backend in memory", effort, backend::steps)?);
-    Ok(figures)
+pub fn measure(effort: Effort, left_out: &mut LeftOut) -> Vec<Figure> {
+    let what = "envelope and decisions, for each job";
+    let mut figures = steps(what, effort, envelope::steps, left_out);
+    figures.extend(steps("operations of the backend in memory", effort, backend::steps, left_out));
+    figures
 }
 
 /// Measures steps one after the other, and makes one table of them.
@@ -31,18 +28,19 @@ fn steps<F>(
     what: &'static str,
     effort: Effort,
     run: impl Fn(Effort) -> F,
-) -> anyhow::Result<Vec<Figure>>
+    left_out: &mut LeftOut,
+) -> Vec<Figure>
 where
     F: Future<Output = anyhow::Result<Vec<Sample>>>,
 {
     let entry = Entry {
-        contender: String::new(),
+        contender: "all steps".to_owned(),
         concurrency: None,
-        run: Box::new(|| Builder::new_current_thread().enable_all().build()?.block_on(run(effort))),
+        run: Box::new(|| run_on_one_thread(run(effort))),
     };
-    let figures = in_turn(PART, what, effort, vec![entry])?.into_iter();
+    let figures = in_turn(PART, what, effort, vec![entry], left_out).into_iter();
     let named = |step: Figure| Figure { contender: step.measure, measure: what.to_owned(), ..step };
-    Ok(figures.map(named).collect())
+    figures.map(named).collect()
 }
 
 /// So many operations in that time.

@@ -6,16 +6,16 @@ use std::convert::Infallible;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use job_core::{Client, Data, Queue, Worker, job};
 use job_memory::MemoryBackend;
-use tokio::runtime::Builder;
 use tokio::sync::Semaphore;
-use tokio::task::JoinSet;
 
 use super::{CONCURRENCY, PART};
 use crate::figure::{Figure, Unit};
+use crate::finish::Tasks;
 use crate::round::{Effort, progress};
+use crate::runtime;
 use crate::table::grouped;
 
 /// How many jobs flow through.
@@ -58,32 +58,45 @@ async fn flow(_user_id: u64, _email: String, room: Data<Arc<Semaphore>>) -> Resu
 /// Runs so many jobs and gives the most resident memory, in bytes, during each tenth of them.
 ///
 /// # Errors
-/// If the system does not tell.
+/// If the system does not tell, or the worker ends.
 pub fn run(jobs: u64) -> anyhow::Result<Vec<u64>> {
-    Builder::new_multi_thread().enable_all().build()?.block_on(async {
+    runtime::run(async move {
         let room = Arc::new(Semaphore::new(MOST_WAITING as usize));
         let client = Client::new(MemoryBackend::new());
         let queue = Queue::new("flow").concurrency(CONCURRENCY);
         let worker = Worker::builder(&client).data(Arc::clone(&room)).queue(queue).build()?;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(worker.run());
-        let chunk = (jobs / PARTS).clamp(1, 1000);
-        let mut most = Vec::new();
-        for part in 0..PARTS {
-            let (begin, end) = (jobs * part / PARTS, jobs * (part + 1) / PARTS);
-            let mut resident = 0;
-            for begin in (begin..end).step_by(chunk as usize) {
-                let numbers = begin..end.min(begin + chunk);
-                room.acquire_many((numbers.end - numbers.start) as u32).await?.forget();
-                let flow = |_user_id| Flow { _user_id, _email: "ada1@example.com".to_owned() };
-                client.enqueue_all(numbers.map(flow)).await?;
-                resident = resident.max(resident_bytes()?);
+        let mut tasks = Tasks::new();
+        tasks.spawn(async move {
+            worker.run().await?;
+            Ok(())
+        });
+        tokio::select! {
+            most = enqueue(&client, &room, jobs) => most,
+            Some(ended) = tasks.join_next() => {
+                ended??;
+                bail!("the worker ended before its jobs");
             }
-            most.push(resident);
         }
-        room.acquire_many(MOST_WAITING).await?.forget();
-        Ok(most)
     })
+}
+
+async fn enqueue(client: &Client, room: &Semaphore, jobs: u64) -> anyhow::Result<Vec<u64>> {
+    let chunk = (jobs / PARTS).clamp(1, 1000);
+    let mut most = Vec::new();
+    for part in 0..PARTS {
+        let (begin, end) = (jobs * part / PARTS, jobs * (part + 1) / PARTS);
+        let mut resident = 0;
+        for begin in (begin..end).step_by(chunk as usize) {
+            let numbers = begin..end.min(begin + chunk);
+            room.acquire_many((numbers.end - numbers.start) as u32).await?.forget();
+            let flow = |_user_id| Flow { _user_id, _email: "ada1@example.com".to_owned() };
+            client.enqueue_all(numbers.map(flow)).await?;
+            resident = resident.max(resident_bytes()?);
+        }
+        most.push(resident);
+    }
+    room.acquire_many(MOST_WAITING).await?.forget();
+    Ok(most)
 }
 
 /// What the system says that this process has in memory.
