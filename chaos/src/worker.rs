@@ -30,6 +30,9 @@ pub(crate) const ROLE: &str = "JOB_CHAOS_WORKER";
 /// The variable in which a supervisor tells a process its name.
 const PROCESS: &str = "SUPERVISED_WORKER";
 
+/// What a supervisor says of processes that outstayed their time.
+pub(crate) const HAD_TO_KILL: &str = "it had to kill";
+
 /// The name of the process for suspects.
 pub(crate) const SUSPECTS: &str = "suspects";
 
@@ -118,7 +121,7 @@ pub(crate) fn main(settings: &str) -> anyhow::Result<ExitCode> {
     let report = report?;
     tracing::info!("{report}");
     if report.killed_late > 0 {
-        let why = format!("it had to kill {} processes that did not end", report.killed_late);
+        let why = format!("{HAD_TO_KILL} {} processes that did not end", report.killed_late);
         history.write(Event::Supervisor { why });
     }
     Ok(ExitCode::SUCCESS)

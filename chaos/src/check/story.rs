@@ -6,7 +6,7 @@ use crate::history::{
     Body, End, Entry, Event, Mark, Micros, Op, Reason, Rules, SECOND, Seen, Signal, Wire,
 };
 use crate::jobs::{Kind, QUEUE};
-use crate::worker::SUSPECTS;
+use crate::worker::{HAD_TO_KILL, SUSPECTS};
 
 /// An answer that takes longer than this may have come too late, faults or none.
 const SLOW: Micros = 700_000;
@@ -89,7 +89,8 @@ pub(super) enum Ended {
 /// One message of a job's in its queue. A repeated send makes a second one.
 #[derive(Debug, Default)]
 pub(super) struct Message {
-    mark: Mark,
+    /// A start of it is announced, and no delivery has found that yet.
+    announced: bool,
     /// What happened to it last.
     last: Last,
     pub(super) fenced: Option<Micros>,
@@ -430,7 +431,9 @@ impl Story {
             }
             Event::Exited { worker, .. } => {
                 let asked = self.processes.get(worker).and_then(|process| process.asked);
-                let late = asked.is_some_and(|asked| self.stood_still_in(asked, at));
+                let grace = self.rules.grace_ms * 1_000;
+                let late = asked
+                    .is_some_and(|asked| at >= asked + grace && self.stood_still_in(asked, at));
                 let process = self.processes.entry(*worker).or_default();
                 process.exited = Some(at);
                 // Its grace time passed and its supervisor killed it.
@@ -458,8 +461,9 @@ impl Story {
             Event::Leaked { secret, file } => self.leaks.push(format!("{secret} in {file}")),
             Event::Succession => self.successions.push(at),
             Event::Supervisor { why } => {
-                let ending = self.rules.grace_ms * 1_000 + 4 * SECOND;
-                if !self.stood_still_in(at.saturating_sub(ending), at) {
+                let ending = at.saturating_sub(self.rules.grace_ms * 1_000 + 4 * SECOND);
+                let late = why.starts_with(HAD_TO_KILL) && self.stood_still_in(ending, at);
+                if !late {
                     self.supervisors.push(why.clone());
                 }
             }
@@ -524,9 +528,11 @@ impl Story {
                         };
                         let struck = before.is_none_or(|before| {
                             let earlier = struck_before.is_some_and(|it| it >= before.at);
-                            // What was to renew it stood still, too.
+                            // What was to renew it stood still, too, for longer than a renewal
+                            // is early.
                             let lately = before.at.max(at.saturating_sub(2_000 * lease));
-                            let still = took(&self.still, lately, at) < at - lately;
+                            let moved = took(&self.still, lately, at);
+                            let still = at - lately - moved >= 500 * lease;
                             !before.answered || earlier || since(before.at) || still
                         });
                         let holder = before.and_then(|it| Some((it, processes.get(&it.worker)?)));
@@ -544,7 +550,8 @@ impl Story {
                         message.kept += u32::from(!known && ended);
                         message.unexplained += u32::from(!known && !ended);
                         message.expired.insert(count);
-                        if message.mark == Mark::Started {
+                        // Whoever did not hear of its delivery has started nothing.
+                        if std::mem::take(&mut message.announced) {
                             message.suspected += 1;
                             message.framed =
                                 holder.is_none_or(|(it, process)| process.is_framed(it.at, kind));
@@ -570,7 +577,7 @@ impl Story {
                     }
                     if let Some(body) = body {
                         overcharges = Some((body.failed, body.crashed));
-                        message.mark = body.mark;
+                        message.announced = body.mark == Mark::Started && hidden == lease;
                         message.give_backs += u32::from(body.given_back > earlier.given_back);
                         if body.mark == Mark::Fenced {
                             message.fenced.get_or_insert(at);

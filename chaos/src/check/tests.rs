@@ -611,9 +611,13 @@ fn a_handler_that_blocks_costs_no_lease() {
     tale.finish(7_200, FIRST, first, End::Done);
     tale.finish(12_300, SECOND_WORKER, second, End::Done).delete(12_400, SECOND_WORKER);
     assert_eq!(tale.broken(), [0]);
-    let still =
-        |tale: &mut Tale| tale.tell(5_000, 1, Event::StoodStill { micros: 3_000_000 }).broken();
-    assert_eq!(still(&mut tale), NONE, "its keeper did not move either");
+    let still = |until, micros| {
+        let mut tale = Tale { entries: tale.entries.clone(), ..Tale::new() };
+        tale.tell(until, 1, Event::StoodStill { micros }).broken()
+    };
+    assert_eq!(still(5_000, 3_000_000), NONE, "its keeper did not move either");
+    assert_eq!(still(5_000, 1_500_000), [0], "for long enough that is no reason");
+    assert_eq!(still(2_000, 3_000_000), [0], "most of it before it was received");
 }
 
 #[test]
@@ -679,6 +683,14 @@ fn time_in_which_the_machine_stands_still_does_not_count() {
     };
     assert_eq!(left_behind(Kind::Slow, still(4_310)), NONE);
     assert_eq!(left_behind(Kind::Slow, still(6_500)), [10], "afterwards");
+    let soon = |tale: &mut Tale| {
+        tale.tell(400, 1, Event::Signal { worker: FIRST, signal: Signal::Term });
+        tale.tell(1_000, 1, Event::StoodStill { micros: 500_000 });
+    };
+    assert_eq!(left_behind(Kind::Slow, soon), [10], "nobody had to kill it");
+    let fell = Event::Supervisor { why: "it ended with 1".to_owned() };
+    let still = Event::StoodStill { micros: 2_000_000 };
+    assert_eq!(good().tell(1_000, 1, still).tell(1_000, 1, fell).broken(), [10]);
 }
 
 #[test]
@@ -802,12 +814,26 @@ fn a_suspect_runs_where_it_was_handed_over_to() {
 
 /// It dies there, in whatever way, and is condemned.
 fn condemned(kind: Kind, death: impl FnOnce(&mut Tale)) -> Vec<u8> {
+    condemned_at(5, kind, death)
+}
+
+/// By that delivery; of those before, nobody hears, and who asked for them is gone.
+fn condemned_at(count: u32, kind: Kind, death: impl FnOnce(&mut Tale)) -> Vec<u8> {
     let mut tale = handed_over(kind);
     tale.start(24_020, ALONE);
     death(&mut tale);
     tale.died(24_100, ALONE);
-    tale.receive(29_100, FIRST, 5).update(29_101, FIRST, 5_000, Mark::Fenced);
-    tale.copy(29_102, FIRST).delete(29_103, FIRST).poisoned(Reason::Crashed);
+    let at = |count: u32| u64::from(count) * 5_100 + 3_600;
+    for unheard in 5..count {
+        tale.wire(at(unheard), SECOND_WORKER, Op::Receive, |wire| {
+            wire.messages[0].count = Some(unheard);
+            (wire.answered, wire.fault) = (false, Some("reset after".into()));
+        });
+        tale.died(at(unheard) + 300, SECOND_WORKER);
+    }
+    let at = at(count);
+    tale.receive(at, FIRST, count).update(at + 1, FIRST, 5_000, Mark::Fenced);
+    tale.copy(at + 2, FIRST).delete(at + 3, FIRST).poisoned(Reason::Crashed);
     tale.broken()
 }
 
@@ -817,9 +843,13 @@ fn who_dies_alone_is_condemned_for_it() {
     assert_eq!(condemned(Kind::Ok, |_| {}), [10, 0], "it does not kill");
     let killed = Event::Signal { worker: ALONE, signal: Signal::Kill };
     let by_us = |tale: &mut Tale| {
-        tale.tell(24_090, 1, killed);
+        tale.tell(24_090, 1, killed.clone());
     };
     assert_eq!(condemned(Kind::Ok, by_us), NONE, "the harness killed it");
+    for count in [6, 7] {
+        assert_eq!(condemned_at(count, Kind::Slow, by_us), NONE, "it was not started since");
+        assert_eq!(condemned_at(count, Kind::Ok, |_| {}), [10, 0]);
+    }
     let by_a_deploy = |tale: &mut Tale| {
         tale.tell(24_030, 1, Event::Signal { worker: ALONE, signal: Signal::Term });
     };
