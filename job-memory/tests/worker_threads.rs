@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::*;
-use job_core::{Client, Queue, Worker, WorkerBuilder};
+use job_core::backend::ErrorKind;
+use job_core::{Client, JobError, Queue, Report, Worker, WorkerBuilder};
 use job_memory::MemoryBackend;
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 fn threads(n: usize) -> Runtime {
@@ -192,6 +194,77 @@ fn a_handler_that_blocks_one_of_two_threads_does_not_keep_the_other_from_receivi
         empty(&spy.inner).await;
         assert_eq!(soon(worker.stop()).await.completed(), 2);
     });
+}
+
+/// What comes of a message while another job blocks the only thread of the worker: from when the
+/// answer to the `first` request is due, until so many of the `next` were made.
+fn beside_a_block(order: &str, redelivered: bool, first: (Op, Fate), next: (Op, u32)) -> Report {
+    threads(1).block_on(async {
+        let spy = spied().await.apart();
+        let (asked, gate) = (Arc::new(Notify::new()), spy.clone());
+        let (tell, made) = std::sync::mpsc::channel();
+        let made = Arc::new(Mutex::new(made));
+        let ask = Arc::clone(&asked);
+        let script = script(move |order, _| {
+            let (asked, gate, made) = (Arc::clone(&asked), gate.clone(), Arc::clone(&made));
+            async move {
+                if order == "block" {
+                    asked.notified().await;
+                    gate.open_gate();
+                    let limit = Duration::from_secs(20);
+                    made.lock().unwrap().recv_timeout(limit).expect("it waits for the thread");
+                }
+                if order == "bad" { Err(JobError::permanent("no use")) } else { Ok(()) }
+            }
+        });
+        let (mut is_asked, mut to_come) = (false, next.1);
+        spy.rule(move |request| {
+            if (request.op, is_asked) == (first.0, false) {
+                is_asked = true;
+                ask.notify_one();
+                return first.1;
+            }
+            if request.op == next.0 && is_asked && to_come > 0 {
+                to_come -= 1;
+                if to_come == 0 {
+                    tell.send(()).unwrap();
+                }
+            }
+            Fate::Pass
+        });
+        put_job(&spy.inner, &job(order)).await;
+        if redelivered {
+            assert_eq!(steal(&spy.inner, WORK, Duration::from_millis(10)).await, 1);
+        }
+        put_job(&spy.inner, &job("block")).await;
+        let settings = Queue::new(WORK).concurrency(2).lease(3 * SECOND);
+        let builder = worker(&Client::new(spy.clone()), script);
+        let worker = Running::new(builder.queue(settings).max_attempts(2));
+        empty(&spy.inner).await;
+        soon(worker.stop()).await
+    })
+}
+
+#[test]
+fn a_handler_that_blocks_the_thread_does_not_keep_a_job_from_its_poison_queue() {
+    let report = beside_a_block("bad", false, (Op::Replace, Fate::Gated), (Op::Delete, 1));
+    assert_eq!((report.completed(), report.poisoned(), report.lease_lost()), (1, 1, 0), "{report}");
+}
+
+#[test]
+fn a_handler_that_blocks_the_thread_does_not_keep_a_settlement_from_its_next_try() {
+    let busy = || Fate::Refuse(ErrorKind::Unavailable);
+    let report = beside_a_block("good", false, (Op::Delete, busy()), (Op::Delete, 1));
+    assert_eq!((report.completed(), report.lease_lost()), (2, 0), "{report}");
+    let report = beside_a_block("bad", false, (Op::Replace, busy()), (Op::Replace, 1));
+    assert_eq!((report.poisoned(), report.lease_lost()), (1, 0), "{report}");
+}
+
+#[test]
+fn a_handler_that_blocks_the_thread_does_not_keep_a_marked_start_from_its_lease() {
+    // Longer than a lease: the other job's is renewed, too.
+    let report = beside_a_block("good", true, (Op::Replace, Fate::Gated), (Op::Renew, 4));
+    assert_eq!((report.completed(), report.lease_lost()), (2, 0), "{report}");
 }
 
 #[test]

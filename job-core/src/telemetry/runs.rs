@@ -19,6 +19,28 @@ pub(crate) struct Whose<'a> {
     pub(crate) job: Option<&'static str>,
 }
 
+/// The same, for what outlives the message.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnedWhose {
+    message_id: MessageId,
+    id: Option<JobId>,
+    job: Option<&'static str>,
+}
+
+impl Whose<'_> {
+    pub(crate) fn into_owned(self) -> OwnedWhose {
+        let Self { message_id, id, job } = self;
+        OwnedWhose { message_id: message_id.clone(), id, job }
+    }
+}
+
+impl OwnedWhose {
+    pub(crate) fn whose(&self) -> Whose<'_> {
+        let Self { message_id, id, job } = self;
+        Whose { message_id, id: *id, job: *job }
+    }
+}
+
 /// A job that was started, or was to be.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Told<'a> {

@@ -1,28 +1,25 @@
 //! A thread with a runtime of its own, for what handlers must not hold up.
 //!
 //! A handler that blocks its thread, as it should not, stops whatever else would run there. Leases
-//! are renewed and finished jobs are settled here instead, over connections that live here too.
+//! are renewed and messages are settled here instead, over connections that live here too. All of
+//! a settlement is: what comes after its first request has no lease to wait for.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
+use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
+use tokio::task::JoinError;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{Instrument, Span};
 
 use super::report::Counters;
 use super::served::Served;
-use crate::QueueName;
-use crate::backend::{
-    Backend, BackendError, Batch, Capabilities, ErrorKind, ItemResult, MessageId, Outgoing, Peeked,
-    QueueSpec, QueueStats, Receipt, ReceiveRequest,
-};
+use crate::backend::Backend;
 use crate::telemetry::{events, meters};
 
 /// How often the worker's runtime is asked whether it still runs tasks.
@@ -61,9 +58,9 @@ impl Aside {
         &self.backend
     }
 
-    /// The same, for calls from anywhere.
-    pub(super) fn calls(&self) -> Arc<dyn Backend> {
-        Arc::new(Calls { runtime: self.runtime.clone(), backend: Arc::clone(&self.backend) })
+    /// How to get there.
+    pub(super) fn way(&self) -> Way {
+        Way { runtime: self.runtime.clone() }
     }
 
     /// Sleeps by the clock there.
@@ -76,6 +73,29 @@ impl Aside {
     /// Runs a task there until this is dropped.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.runtime.spawn(task.instrument(Span::current()));
+    }
+}
+
+/// The way to that thread.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    runtime: Handle,
+}
+
+impl Way {
+    /// What comes of a task there. It begins when this is first polled, and goes on to its end
+    /// there if this is dropped: of several requests none waits for a handler here.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> T {
+        let ended = self.runtime.spawn(task.instrument(Span::current())).await;
+        match ended.map_err(JoinError::try_into_panic) {
+            Ok(value) => value,
+            Err(Ok(payload)) => resume_unwind(payload),
+            // That runtime has ended, as it does with the worker. Nobody waits for this any more.
+            Err(Err(_)) => pending().await,
+        }
     }
 }
 
@@ -102,111 +122,4 @@ pub(super) async fn watch(worker: Handle, counters: Arc<Counters>, queues: Vec<A
         let _ = ran.await;
         events::runtime_moves(asked_at.elapsed());
     }
-}
-
-/// A backend whose requests are made on another runtime. A call begins there as soon as it is
-/// first polled here, and goes on if it is dropped.
-#[derive(Debug)]
-struct Calls {
-    runtime: Handle,
-    backend: Arc<dyn Backend>,
-}
-
-impl Calls {
-    async fn call<T, F>(&self, call: impl FnOnce(Arc<dyn Backend>) -> F) -> Result<T, BackendError>
-    where
-        T: Send + 'static,
-        F: Future<Output = T> + Send + 'static,
-    {
-        let call = call(Arc::clone(&self.backend));
-        self.runtime.spawn(call.instrument(Span::current())).await.map_err(|_| {
-            BackendError::new(ErrorKind::Unavailable).message("the request panicked or was dropped")
-        })
-    }
-}
-
-#[async_trait]
-impl Backend for Calls {
-    fn system(&self) -> &'static str {
-        self.backend.system()
-    }
-
-    fn capabilities(&self) -> &Capabilities {
-        self.backend.capabilities()
-    }
-
-    fn now(&self) -> SystemTime {
-        self.backend.now()
-    }
-
-    async fn create_queue(&self, queue: &QueueName, spec: &QueueSpec) -> Result<(), BackendError> {
-        let (queue, spec) = (queue.clone(), spec.clone());
-        self.call(|backend| async move { backend.create_queue(&queue, &spec).await }).await?
-    }
-
-    async fn check_access(&self, queue: &QueueName) -> Result<(), BackendError> {
-        let queue = queue.clone();
-        self.call(|backend| async move { backend.check_access(&queue).await }).await?
-    }
-
-    async fn send(&self, queue: &QueueName, messages: &[Outgoing]) -> Vec<ItemResult<MessageId>> {
-        let (queue, sent) = (queue.clone(), messages.to_vec());
-        let sent = self.call(|backend| async move { backend.send(&queue, &sent).await }).await;
-        all_or(sent, messages.len())
-    }
-
-    async fn receive(&self, request: ReceiveRequest) -> Result<Batch, BackendError> {
-        self.call(|backend| async move { backend.receive(request).await }).await?
-    }
-
-    async fn renew(&self, receipts: &[Receipt], lease: Duration) -> Vec<ItemResult<Receipt>> {
-        let held = receipts.to_vec();
-        let renewed = self.call(|backend| async move { backend.renew(&held, lease).await }).await;
-        all_or(renewed, receipts.len())
-    }
-
-    async fn release(&self, receipt: &Receipt, delay: Duration) -> Result<(), BackendError> {
-        let receipt = receipt.clone();
-        self.call(|backend| async move { backend.release(&receipt, delay).await }).await?
-    }
-
-    async fn replace(
-        &self,
-        receipt: &Receipt,
-        body: Bytes,
-        delay: Duration,
-    ) -> Result<Receipt, BackendError> {
-        let receipt = receipt.clone();
-        self.call(|backend| async move { backend.replace(&receipt, body, delay).await }).await?
-    }
-
-    async fn delete(&self, receipts: &[Receipt]) -> Vec<ItemResult<()>> {
-        let held = receipts.to_vec();
-        let deleted = self.call(|backend| async move { backend.delete(&held).await }).await;
-        all_or(deleted, receipts.len())
-    }
-
-    async fn peek(&self, queue: &QueueName, max: usize) -> Result<Vec<Peeked>, BackendError> {
-        let queue = queue.clone();
-        self.call(|backend| async move { backend.peek(&queue, max).await }).await?
-    }
-
-    async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BackendError> {
-        let queue = queue.clone();
-        self.call(|backend| async move { backend.stats(&queue).await }).await?
-    }
-
-    async fn purge(&self, queue: &QueueName) -> Result<Option<u64>, BackendError> {
-        let queue = queue.clone();
-        self.call(|backend| async move { backend.purge(&queue).await }).await?
-    }
-}
-
-/// A result for each item, whatever became of the call.
-fn all_or<T>(
-    results: Result<Vec<ItemResult<T>>, BackendError>,
-    count: usize,
-) -> Vec<ItemResult<T>> {
-    let lost = || BackendError::new(ErrorKind::Unavailable).message("the request was dropped");
-    results.unwrap_or_else(|_| (0..count).map(|_| Err(lost())).collect())
 }

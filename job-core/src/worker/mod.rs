@@ -204,9 +204,8 @@ impl Worker {
         let backend = Arc::clone(plan.shared.client.backend());
         // It ends with this future, however that ends, as do the tasks.
         let aside = start_aside(&backend);
-        let settling = aside.as_ref().map_or_else(|| Arc::clone(&backend), Aside::calls);
         let sample_every = plan.watch.sample_every;
-        let queues = serve(plan, &shutdown, &counters, &settling);
+        let queues = serve(plan, &shutdown, &counters, aside.as_ref());
         listening.serving(&queues);
         let leases = queues.iter().map(|queue| Arc::clone(&queue.leases)).collect();
         let mut keeper = JoinSet::new();
@@ -224,7 +223,7 @@ impl Worker {
             match &aside {
                 Some(it) => it.spawn(sample(Arc::clone(it.backend()), queue, sample_every)),
                 None => {
-                    let sampling = sample(Arc::clone(&settling), queue, sample_every);
+                    let sampling = sample(Arc::clone(&queue.backend), queue, sample_every);
                     drop(keeper.spawn(sampling.in_current_span()));
                 }
             }
@@ -315,7 +314,7 @@ fn serve(
     plan: Plan,
     shutdown: &Shutdown,
     counters: &Arc<Counters>,
-    settling: &Arc<dyn Backend>,
+    aside: Option<&Aside>,
 ) -> Vec<Arc<Served>> {
     let Plan { shared, queues, concurrency, grace, rules, watch, home, .. } = plan;
     let (stack, stack_is_bare) = (plan.stack, plan.stack_is_bare);
@@ -336,7 +335,8 @@ fn serve(
             home: home.clone(),
             grace,
             backend: Arc::clone(client.backend()),
-            settling: Arc::clone(settling),
+            settling: Arc::clone(aside.map_or(client.backend(), Aside::backend)),
+            aside: aside.map(Aside::way),
             enqueued: rings.then(|| client.wakers().subscribe(&plan.name)),
             capabilities: capabilities.clone(),
             shared: Arc::clone(&shared),

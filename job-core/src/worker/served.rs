@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, Semaphore};
 use tokio::time::Instant;
 
+use super::aside::Way;
 use super::feed::Feed;
 use super::home::Home;
 use super::lease::Leases;
@@ -32,8 +33,9 @@ pub(crate) struct Served {
     pub(crate) home: Option<Arc<dyn Home>>,
     pub(crate) grace: Duration,
     pub(crate) backend: Arc<dyn Backend>,
-    /// The same, where no handler can hold a request up.
+    /// The same, for what settles messages. Where there is a thread for that, it lives there.
     pub(crate) settling: Arc<dyn Backend>,
+    pub(super) aside: Option<Way>,
     pub(crate) capabilities: Capabilities,
     pub(crate) shared: Arc<Shared>,
     /// The stack, to clone; clones are used again.

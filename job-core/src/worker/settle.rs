@@ -3,6 +3,7 @@
 //! Every step that fails for good leaves the message as it is: its lease ends, and it comes again.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -56,8 +57,62 @@ pub(super) struct Finished {
 }
 
 impl Served {
-    /// Carries a settlement out and counts it.
+    /// Carries a settlement out and counts it, where no handler can hold it up.
     pub(super) async fn settle(
+        self: &Arc<Self>,
+        lease: Lease,
+        whose: Whose<'_>,
+        settlement: Settlement,
+    ) -> Result<Settled, Unsettled> {
+        let Some(aside) = &self.aside else {
+            return self.carry_out(lease, whose, settlement).await;
+        };
+        let (served, owned) = (Arc::clone(self), whose.into_owned());
+        let settling = async move { served.carry_out(lease, owned.whose(), settlement).await };
+        aside.run(settling).await
+    }
+
+    /// Marks a start, where no handler can hold it up.
+    pub(super) async fn mark(
+        self: &Arc<Self>,
+        lease: Lease,
+        whose: Whose<'_>,
+        body: Bytes,
+    ) -> Result<Lease, Unsettled> {
+        const WHAT: &str = "marking a start";
+        let Some(aside) = &self.aside else {
+            return self.hold_with(lease, whose, body, WHAT).await;
+        };
+        let (served, owned) = (Arc::clone(self), whose.into_owned());
+        let marking = async move { served.hold_with(lease, owned.whose(), body, WHAT).await };
+        aside.run(marking).await
+    }
+
+    /// Deletes several finished messages in one request, where no handler can hold it up. Of the
+    /// group, the room is left.
+    pub(super) async fn delete_all(self: &Arc<Self>, group: &mut Vec<Finished>) {
+        let Some(aside) = &self.aside else {
+            return self.delete_group(group).await;
+        };
+        let (served, mut owned) = (Arc::clone(self), std::mem::take(group));
+        let deleting = async move {
+            served.delete_group(&mut owned).await;
+            owned
+        };
+        *group = aside.run(deleting).await;
+    }
+
+    #[cfg(feature = "sabotage")]
+    pub(super) async fn delete_first(self: &Arc<Self>, receipt: Receipt) {
+        let settling = Arc::clone(&self.settling);
+        let deleting = async move { drop(settling.delete(&[receipt]).await) };
+        match &self.aside {
+            Some(aside) => aside.run(deleting).await,
+            None => deleting.await,
+        }
+    }
+
+    async fn carry_out(
         &self,
         lease: Lease,
         whose: Whose<'_>,
@@ -119,8 +174,7 @@ impl Served {
         }
     }
 
-    /// Deletes several finished messages in one request.
-    pub(super) async fn delete_group(&self, group: &mut Vec<Finished>) {
+    async fn delete_group(&self, group: &mut Vec<Finished>) {
         let messages = group.iter().map(|it| (it.message_id.clone(), it.job)).collect();
         let mut undeleted = Undeleted { served: self, messages };
         let (mut held, busy) = self.leases.take_free(group.drain(..).map(|it| it.lease));
@@ -297,9 +351,9 @@ impl Served {
         self.delete(lease, whose).await
     }
 
-    /// Rewrites the body and goes on holding the message, under a new lease. A body that is too large is left
-    /// as it is.
-    pub(super) async fn hold_with(
+    /// Rewrites the body and goes on holding the message, under a new lease. A body that is too
+    /// large is left as it is.
+    async fn hold_with(
         &self,
         lease: Lease,
         whose: Whose<'_>,

@@ -191,7 +191,7 @@ impl Slot {
         if !self.finished.is_empty() {
             let (served, about) = (&self.served, Settling::group(self.finished.len()));
             let deleted = async {
-                served.delete_group(&mut self.finished).await;
+                served.delete_all(&mut self.finished).await;
                 Ok::<_, Unsettled>(())
             };
             let (queue, backend) = (&served.plan.name, &*served.settling);
@@ -199,7 +199,7 @@ impl Slot {
         }
     }
 
-    async fn process(&mut self, served: &Served, item: Item) {
+    async fn process(&mut self, served: &Arc<Served>, item: Item) {
         let Item { message, lease, server_now, received_at, reservation } = item;
         let seen = Seen {
             queue: &served.plan.name,
@@ -274,7 +274,7 @@ fn without_mark(mut message: Message, count: u32) -> Message {
 /// One message on its way through a slot.
 struct Run<'a> {
     slot: &'a mut Slot,
-    served: &'a Served,
+    served: &'a Arc<Served>,
     message: &'a Message,
     seen: Seen<'a>,
     received_at: Instant,
@@ -350,7 +350,7 @@ impl Run<'_> {
             let (name, attempt) = (job.registration.name, envelope.history.attempt());
             self.about = Settling::job(envelope.id, name, attempt);
             let whose = self.about.whose(&message.message_id);
-            match served.hold_with(self.lease, whose, mark, "marking a start").await {
+            match served.mark(self.lease, whose, mark).await {
                 Ok(lease) => self.lease = lease,
                 // It may have been written all the same, but nothing starts.
                 Err(unsettled) => return served.count_unsettled(&unsettled),
@@ -492,7 +492,7 @@ impl Run<'_> {
         }
         #[cfg(feature = "sabotage")]
         if crate::sabotage::sabotaged(crate::sabotage::Sabotage::DeleteFirst) {
-            let _ = self.served.settling.delete(&[self.lease.stolen_receipt()]).await;
+            self.served.delete_first(self.lease.stolen_receipt()).await;
         }
         if let Some(ticket) = self.ticket.take() {
             ticket.start(now);

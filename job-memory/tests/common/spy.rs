@@ -12,6 +12,7 @@ use job_core::backend::{
     QueueSpec, QueueStats, Receipt, ReceiveRequest,
 };
 use job_memory::MemoryBackend;
+use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +53,8 @@ pub enum Fate {
     Late(Duration),
     /// It is carried out, and the answer comes late.
     Slow(Duration),
+    /// It is carried out, and the answer comes when the gate is opened.
+    Gated,
     Hang,
     Panic,
     /// The answer has no items at all, against the contract.
@@ -66,6 +69,7 @@ pub struct Spy {
     capabilities: Capabilities,
     /// Whether there is a second way to it, for requests that must not wait for handlers.
     apart: bool,
+    gate: Arc<Notify>,
     state: Arc<Mutex<State>>,
 }
 
@@ -84,7 +88,13 @@ impl Spy {
     pub fn new(inner: MemoryBackend) -> Self {
         let capabilities = inner.capabilities().clone();
         let state = State { rule: Box::new(|_| Fate::Pass), requests: Vec::new() };
-        Self { inner, capabilities, apart: false, state: Arc::new(Mutex::new(state)) }
+        Self {
+            inner,
+            capabilities,
+            apart: false,
+            gate: Arc::default(),
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 
     /// Says that it can do something else than what is behind it can.
@@ -102,6 +112,11 @@ impl Spy {
     /// From here on requests fare as `rule` says.
     pub fn rule(&self, rule: impl FnMut(&Request) -> Fate + Send + 'static) {
         self.state.lock().unwrap().rule = Box::new(rule);
+    }
+
+    /// Lets one gated answer through, now or when there is one.
+    pub fn open_gate(&self) {
+        self.gate.notify_one();
     }
 
     pub fn heal(&self) {
@@ -127,6 +142,7 @@ impl Spy {
     }
 
     async fn one<T>(
+        &self,
         fate: Fate,
         request: impl Future<Output = Result<T, BackendError>>,
     ) -> Result<T, BackendError> {
@@ -146,12 +162,18 @@ impl Spy {
                 sleep(by).await;
                 result
             }
+            Fate::Gated => {
+                let result = request.await;
+                self.gate.notified().await;
+                result
+            }
             Fate::Hang => std::future::pending().await,
             Fate::Panic => panic!("the backend panics"),
         }
     }
 
     async fn several<T>(
+        &self,
         fate: Fate,
         items: usize,
         request: impl Future<Output = Vec<ItemResult<T>>>,
@@ -174,6 +196,11 @@ impl Spy {
             Fate::Slow(by) => {
                 let results = request.await;
                 sleep(by).await;
+                results
+            }
+            Fate::Gated => {
+                let results = request.await;
+                self.gate.notified().await;
                 results
             }
             Fate::Hang => std::future::pending().await,
@@ -203,17 +230,17 @@ impl Backend for Spy {
 
     async fn create_queue(&self, queue: &QueueName, spec: &QueueSpec) -> Result<(), BackendError> {
         let fate = self.ask(Op::Create, queue, 1, Bytes::new());
-        Self::one(fate, self.inner.create_queue(queue, spec)).await
+        self.one(fate, self.inner.create_queue(queue, spec)).await
     }
 
     async fn send(&self, queue: &QueueName, messages: &[Outgoing]) -> Vec<ItemResult<MessageId>> {
         let fate = self.ask(Op::Send, queue, messages.len(), Bytes::new());
-        Self::several(fate, messages.len(), self.inner.send(queue, messages)).await
+        self.several(fate, messages.len(), self.inner.send(queue, messages)).await
     }
 
     async fn receive(&self, request: ReceiveRequest) -> Result<Batch, BackendError> {
         let fate = self.ask(Op::Receive, &request.queue, request.max, Bytes::new());
-        Self::one(fate, self.inner.receive(request)).await
+        self.one(fate, self.inner.receive(request)).await
     }
 
     async fn wait_visible(&self, queue: &QueueName, at_most: Duration) {
@@ -226,12 +253,12 @@ impl Backend for Spy {
 
     async fn renew(&self, receipts: &[Receipt], lease: Duration) -> Vec<ItemResult<Receipt>> {
         let fate = self.ask(Op::Renew, receipts[0].queue(), receipts.len(), Bytes::new());
-        Self::several(fate, receipts.len(), self.inner.renew(receipts, lease)).await
+        self.several(fate, receipts.len(), self.inner.renew(receipts, lease)).await
     }
 
     async fn release(&self, receipt: &Receipt, delay: Duration) -> Result<(), BackendError> {
         let fate = self.ask(Op::Release, receipt.queue(), 1, Bytes::new());
-        Self::one(fate, self.inner.release(receipt, delay)).await
+        self.one(fate, self.inner.release(receipt, delay)).await
     }
 
     async fn replace(
@@ -241,13 +268,13 @@ impl Backend for Spy {
         delay: Duration,
     ) -> Result<Receipt, BackendError> {
         let fate = self.ask(Op::Replace, receipt.queue(), 1, body.clone());
-        Self::one(fate, self.inner.replace(receipt, body, delay)).await
+        self.one(fate, self.inner.replace(receipt, body, delay)).await
     }
 
     async fn delete(&self, receipts: &[Receipt]) -> Vec<ItemResult<()>> {
         let queue = receipts.first().expect("nobody deletes nothing").queue();
         let fate = self.ask(Op::Delete, queue, receipts.len(), Bytes::new());
-        Self::several(fate, receipts.len(), self.inner.delete(receipts)).await
+        self.several(fate, receipts.len(), self.inner.delete(receipts)).await
     }
 
     async fn peek(&self, queue: &QueueName, max: usize) -> Result<Vec<Peeked>, BackendError> {
@@ -256,7 +283,7 @@ impl Backend for Spy {
 
     async fn stats(&self, queue: &QueueName) -> Result<QueueStats, BackendError> {
         let fate = self.ask(Op::Stats, queue, 1, Bytes::new());
-        Self::one(fate, self.inner.stats(queue)).await
+        self.one(fate, self.inner.stats(queue)).await
     }
 
     async fn purge(&self, queue: &QueueName) -> Result<Option<u64>, BackendError> {
