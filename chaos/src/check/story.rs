@@ -577,7 +577,7 @@ impl Story {
                     }
                     if let Some(body) = body {
                         overcharges = Some((body.failed, body.crashed));
-                        message.announced = body.mark == Mark::Started && hidden == lease;
+                        message.announced = body.mark == Mark::Started;
                         message.give_backs += u32::from(body.given_back > earlier.given_back);
                         if body.mark == Mark::Fenced {
                             message.fenced.get_or_insert(at);
@@ -693,17 +693,21 @@ impl Job {
         handed_over: bool,
         before: Micros,
     ) -> Option<(String, u32)> {
-        // Which of two messages it is of, nobody can tell: it may be the one that is settled.
+        // Which of two messages it is of, nobody can tell: it may be the one that is settled. Most
+        // likely it is one that is not in poison yet, and whose start was announced.
         let twins = self.messages.len() > 1;
         let latest = self
             .messages
             .iter_mut()
-            .flat_map(|(id, message)| message.deliveries.iter_mut().map(move |it| (id, it)))
-            .filter(|(_, it)| it.worker == worker || handed_over)
-            .filter(|(_, it)| it.answered && !it.run && it.at <= before)
-            .filter(|(_, it)| twins || it.settled.is_none())
-            .max_by_key(|(_, it)| (it.settled.is_none(), it.at));
-        let (id, delivery) = latest?;
+            .flat_map(|(id, message)| {
+                let likely = (message.fenced.is_none(), message.announced);
+                message.deliveries.iter_mut().map(move |it| (id, likely, it))
+            })
+            .filter(|(_, _, it)| it.worker == worker || handed_over)
+            .filter(|(_, _, it)| it.answered && !it.run && it.at <= before)
+            .filter(|(_, _, it)| twins || it.settled.is_none())
+            .max_by_key(|(_, likely, it)| (it.settled.is_none(), *likely, it.at));
+        let (id, _, delivery) = latest?;
         delivery.run = true;
         delivery.worker = worker;
         Some((id.clone(), delivery.count))

@@ -353,6 +353,48 @@ fn a_job_that_was_sent_twice_runs_twice() {
     assert_eq!(tale.broken(), NONE);
 }
 
+/// Both are received at once, and the one that came first is started and fenced first.
+#[test]
+fn two_messages_of_a_job_have_a_start_each() {
+    let mut tale = Tale::new();
+    let other = |wire: &mut Wire| wire.messages[0].id = Some("n".into());
+    tale.wire(90, 0, Op::Send, |wire| {
+        other(wire);
+        wire.answered = false;
+    });
+    tale.enqueue(100, Kind::Permanent).receive(200, SECOND_WORKER, 1).died(210, SECOND_WORKER);
+    tale.tell(205, 1, Event::Signal { worker: SECOND_WORKER, signal: Signal::Kill });
+    tale.wire(201, SECOND_WORKER, Op::Receive, |wire| {
+        other(wire);
+        wire.messages[0].count = Some(1);
+    });
+    tale.receive(5_300, FIRST, 2).wire(5_301, FIRST, Op::Receive, |wire| {
+        other(wire);
+        wire.messages[0].count = Some(2);
+    });
+    let moved = |tale: &mut Tale, at: u64, whose: &dyn Fn(&mut Wire)| {
+        let update = |tale: &mut Tale, at, mark| {
+            tale.wire(at, FIRST, Op::Update, |wire| {
+                wire.hidden_ms = Some(5_000);
+                wire.messages[0].body.as_mut().unwrap().mark = mark;
+                whose(wire);
+            });
+        };
+        update(tale, at, Mark::Started);
+        let run = tale.start(at + 1, FIRST);
+        tale.finish(at + 2, FIRST, run, End::Permanent);
+        update(tale, at + 3, Mark::Fenced);
+        tale.copy(at + 4, FIRST);
+    };
+    moved(&mut tale, 5_310, &|_| {});
+    moved(&mut tale, 5_320, &other);
+    tale.delete(5_330, FIRST).wire(5_331, FIRST, Op::Delete, |wire| {
+        other(wire);
+        wire.messages[0].body = None;
+    });
+    assert_eq!(tale.poisoned(Reason::Permanent).poisoned(Reason::Permanent).broken(), NONE);
+}
+
 #[test]
 fn breaks_3_a_death_for_each_wait_of_a_suspect() {
     let waiting = |deaths| {
