@@ -211,8 +211,11 @@ impl Backend for MemoryBackend {
     }
 
     async fn send(&self, queue: &QueueName, messages: &[Outgoing]) -> Vec<ItemResult<MessageId>> {
-        // It waits for nothing: a producer in a loop would keep its thread from the worker.
-        consume_budget().await;
+        // Nothing here ever waits: a producer that goes on and on would keep its thread, and the
+        // worker that it has woken there, from everybody else.
+        for _ in messages.chunks(A_TURN) {
+            consume_budget().await;
+        }
         let limits = self.limits();
         let most = limits.capabilities.max_send;
         if let Some(refused) = over_limit(messages.len(), most, "send") {
@@ -222,11 +225,6 @@ impl Backend for MemoryBackend {
         let Ok(shared) = self.find(queue) else {
             return refuse_all(messages.len(), || named(ErrorKind::QueueNotFound.into()));
         };
-        // Nothing here ever waits: a producer that goes on and on would keep its thread, and the
-        // worker that it has woken there, from everybody else.
-        for _ in messages.chunks(A_TURN) {
-            consume_budget().await;
-        }
         shared.run(self.moment(), |shared, now| {
             let send = |message: &Outgoing| {
                 limits.body(message.body.len()).map_err(named)?;

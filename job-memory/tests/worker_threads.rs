@@ -268,6 +268,25 @@ fn a_handler_that_blocks_the_thread_does_not_keep_a_marked_start_from_its_lease(
 }
 
 #[test]
+fn a_backend_that_panics_while_it_settles_ends_nothing() {
+    threads(1).block_on(async {
+        let spy = spied().await.apart();
+        spy.rule(|request| match request.op {
+            Op::Delete if request.nth == 0 => Fate::Panic,
+            _ => Fate::Pass,
+        });
+        let (script, mut heard) = obedient();
+        put_jobs(&spy.inner, ["a", "b"]).await;
+        let settings = Queue::new(WORK).concurrency(1).lease(SECOND);
+        let worker = Running::new(worker(&Client::new(spy.clone()), script).queue(settings));
+        empty(&spy.inner).await;
+        assert_eq!(soon(heard.take(2)).await.len(), 2);
+        heard.nothing();
+        assert_eq!(soon(worker.stop()).await.started(), 2, "what was done is not done again");
+    });
+}
+
+#[test]
 fn workers_of_several_queues_under_one_limit_do_not_block_one_another() {
     threads(3).block_on(async {
         let backend = memory().await;

@@ -21,7 +21,10 @@ use std::time::Duration;
 pub struct Capabilities {
     /// The longest wait that a receive honours; `None` if it always returns at once.
     pub long_poll: Option<Duration>,
-    /// Whether [`wait_visible`](super::Backend::wait_visible) really is told of new messages.
+    /// Whether [`wait_visible`](super::Backend::wait_visible) really is told of new messages, and
+    /// returns at once if one is there already. Of a backend that says so and is not
+    /// [`remote`](Self::remote), a worker hears of new messages in no other way: what wraps it
+    /// passes that call on.
     pub wakes: bool,
     /// The longest delay of a send, release or replace. Longer ones are made of hops.
     pub max_delay: Duration,

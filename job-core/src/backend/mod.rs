@@ -97,10 +97,10 @@ pub trait Backend: Debug + Send + Sync + 'static {
         SystemTime::now()
     }
 
-    /// The same queues through connections of its own, for the keeper of leases, so that neither a
-    /// busy pool nor a handler that blocks its thread can delay a renewal: the keeper calls it on
-    /// a thread and runtime of its own, in real time. `None`, the default, where there is nothing
-    /// to separate; the keeper is then a task among the worker's own.
+    /// The same queues through connections of its own, to keep leases and to settle messages, so
+    /// that neither a busy pool nor a handler that blocks its thread can delay that: all of it
+    /// happens on a thread and runtime of its own, in real time. `None`, the default, where there is
+    /// nothing to separate; the worker's own runtime does it then.
     fn independent(&self) -> Option<Arc<dyn Backend>> {
         None
     }
@@ -144,9 +144,9 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Returns when a message may have become visible on the queue, or after `at_most`.
     ///
-    /// A hint that saves idle polls: returning early or late is harmless. Cancel-safe. Backends
-    /// that are told of new messages override it and set [`Capabilities::wakes`]; the default
-    /// waits `at_most`.
+    /// A hint that saves idle polls: returning early is harmless, and late costs as much time.
+    /// Cancel-safe. Backends that are told of new messages override it and set
+    /// [`Capabilities::wakes`]; the default waits `at_most`.
     async fn wait_visible(&self, queue: &QueueName, at_most: Duration) {
         let _ = queue;
         tokio::time::sleep(at_most).await;

@@ -83,8 +83,8 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// What comes of a task there. It begins when this is first polled, and goes on to its end
-    /// there if this is dropped: of several requests none waits for a handler here.
+    /// What comes of a task there; its panic, too. It begins when this is first polled, and goes on
+    /// to its end there if this is dropped: of several requests none waits for a handler here.
     pub(super) async fn run<T: Send + 'static>(
         &self,
         task: impl Future<Output = T> + Send + 'static,

@@ -115,7 +115,8 @@ pub struct Worker {
 
 impl Worker {
     /// Sets a worker up that serves the client's backend. An enqueue by `client`, or a clone of
-    /// it, wakes the worker at once.
+    /// it, wakes the worker at once: by itself, or where the backend is of this process and
+    /// [`wakes`](crate::backend::Capabilities::wakes), by that.
     pub fn builder(client: &Client) -> WorkerBuilder {
         WorkerBuilder::new(client)
     }

@@ -21,6 +21,9 @@ use crate::telemetry::{events, spans};
 /// The waits after failures in a row double from the first to the second of these.
 const FAILURE_WAITS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
 
+/// The longest that free slots wait for others to become free.
+const LONGEST_GATHERING: Duration = Duration::from_millis(50);
+
 /// What was reserved for a receive.
 struct Reserved {
     /// How many messages could start.
@@ -28,9 +31,6 @@ struct Reserved {
     /// One for each of them, or none at all where nothing has to be reserved.
     held: Vec<Reservation>,
 }
-
-/// The longest that free slots wait for others to become free.
-const LONGEST_GATHERING: Duration = Duration::from_millis(50);
 
 /// Sets a timer only if there is no answer at once, as in memory there is.
 async fn in_time<F: Future + Unpin>(limit: Duration, mut request: F) -> Result<F::Output, Elapsed> {

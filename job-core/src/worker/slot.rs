@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use tokio::task::coop::consume_budget;
+use tokio::task::coop::{consume_budget, has_budget_remaining};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::feed::{Item, Reservation, Turn};
@@ -159,10 +159,9 @@ impl Slot {
                     match served.feed.turn(&served.shutdown.stop).await {
                         Some(Turn::Run(item)) => Some(item),
                         Some(Turn::Lead(lead)) => {
-                            // Where backend and jobs never wait, nothing else would let other
-                            // tasks run. Other slots find the lead taken and are idle from then
-                            // on: the receive brings something for each of them.
-                            consume_budget().await;
+                            // Other slots find the lead taken and are idle from then on: the
+                            // receive brings something for each of them.
+                            take_turns().await;
                             has_led = true;
                             served.lead(lead).await
                         }
@@ -174,7 +173,7 @@ impl Slot {
                 self.process(&served, item).await;
             }
             if !has_led {
-                consume_budget().await;
+                take_turns().await;
             }
         }
         while let Some(item) = served.feed.next() {
@@ -256,6 +255,23 @@ impl Slot {
             self.flush().await;
         }
     }
+}
+
+/// Lets other tasks run now and then: where backend and jobs never wait, nothing else would.
+///
+/// Not by the budget's own wait, which keeps the task on its thread. If the next task there blocked
+/// that, whoever has the lead would keep it, and the queue stand still beside an idle thread.
+async fn take_turns() {
+    let mut in_turn = has_budget_remaining();
+    poll_fn(|cx| {
+        if std::mem::replace(&mut in_turn, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+    consume_budget().await;
 }
 
 /// The message without the mark of that count.
