@@ -11,35 +11,6 @@ use job_core::backend::ErrorKind;
 use job_core::{Backoff, Client, Queue};
 use tokio::time::{Instant, sleep};
 
-/// How many handlers run, and how many did at most.
-#[derive(Clone, Debug, Default)]
-struct Gauge {
-    now: Arc<AtomicUsize>,
-    most: Arc<AtomicUsize>,
-}
-
-impl Gauge {
-    fn now(&self) -> usize {
-        self.now.load(SeqCst)
-    }
-
-    fn most(&self) -> usize {
-        self.most.load(SeqCst)
-    }
-
-    fn enter(&self) -> Inside {
-        self.most.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
-        Inside(self.clone())
-    }
-}
-
-struct Inside(Gauge);
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.0.now.fetch_sub(1, SeqCst);
-    }
-}
-
 /// Takes a while, different from job to job.
 fn busy(gauge: &Gauge) -> (Arc<Script>, Heard) {
     let gauge = gauge.clone();

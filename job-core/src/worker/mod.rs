@@ -21,6 +21,7 @@ mod queue;
 mod rate;
 mod recent;
 mod report;
+mod run;
 mod served;
 mod settle;
 mod shutdown;
@@ -61,6 +62,8 @@ use self::rate::Rate;
 pub(crate) use self::recent::Recent;
 pub(crate) use self::report::Counters;
 pub use self::report::Report;
+#[cfg(all(unix, feature = "supervisor"))]
+pub(crate) use self::run::CLAIM_LIMIT;
 use self::served::Pace;
 pub(crate) use self::served::Served;
 pub(crate) use self::settle::Unsettled;
@@ -68,8 +71,6 @@ use self::shutdown::Shutdown;
 pub use self::shutdown::WorkerHandle;
 #[cfg(all(unix, feature = "supervisor"))]
 pub(crate) use self::shutdown::{Signals, listen};
-#[cfg(all(unix, feature = "supervisor"))]
-pub(crate) use self::slot::CLAIM_LIMIT;
 use self::slot::Slot;
 use crate::backend::{Backend, BackendError, ErrorKind, QueueSpec};
 use crate::decide::{Rules, Suspects};

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::Worker;
 use super::jobs::JobEntry;
 use super::plan::QueuePlan;
-use super::slot::{CANCEL_GRACE, Unprepared, outcome_of, prepare};
+use super::run::{CANCEL_GRACE, Unprepared, outcome_of, prepare};
 use crate::backend::{Capabilities, MessageId};
 use crate::client::Enqueue;
 use crate::context::{About, Place};

@@ -9,6 +9,7 @@
     reason = "each test binary uses a part of it"
 )]
 
+mod gauge;
 mod spy;
 
 use std::future::Future;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
+pub use self::gauge::{Gauge, Inside};
 pub use self::spy::{Fate, Op, Request, Spy};
 
 pub const SECOND: Duration = Duration::from_secs(1);

@@ -31,35 +31,6 @@ use tower::util::{MapRequestLayer, MapResultLayer};
 use tower_layer::{Layer, layer_fn};
 use tower_service::Service;
 
-/// How many handlers run, and how many did at most.
-#[derive(Clone, Debug, Default)]
-struct Gauge {
-    now: Arc<AtomicUsize>,
-    most: Arc<AtomicUsize>,
-}
-
-impl Gauge {
-    fn now(&self) -> usize {
-        self.now.load(SeqCst)
-    }
-
-    fn most(&self) -> usize {
-        self.most.load(SeqCst)
-    }
-
-    fn enter(&self) -> Inside {
-        self.most.fetch_max(self.now.fetch_add(1, SeqCst) + 1, SeqCst);
-        Inside(self.clone())
-    }
-}
-
-struct Inside(Gauge);
-impl Drop for Inside {
-    fn drop(&mut self) {
-        self.0.now.fetch_sub(1, SeqCst);
-    }
-}
-
 /// Takes a second.
 fn busy(gauge: &Gauge) -> (Arc<Script>, Heard) {
     let gauge = gauge.clone();
