@@ -43,7 +43,7 @@ const BELIEVED_AFTER: Duration = Duration::from_secs(1);
 /// One message on its way through a slot.
 pub(super) struct Run<'a> {
     pub(super) slot: &'a mut Slot,
-    pub(super) served: &'a Arc<Served>,
+    pub(super) served: &'a Served,
     pub(super) message: &'a Message,
     pub(super) seen: Seen<'a>,
     pub(super) received_at: Instant,
@@ -179,7 +179,7 @@ impl Run<'_> {
             let (name, attempt) = (job.registration.name, envelope.history.attempt());
             self.about = Settling::job(envelope.id, name, attempt);
             let whose = self.about.whose(&message.message_id);
-            match served.mark(self.lease, whose, mark).await {
+            match self.slot.served.mark(self.lease, whose, mark).await {
                 Ok(lease) => self.lease = lease,
                 // It may have been written all the same, but nothing starts.
                 Err(unsettled) => return served.count_unsettled(&unsettled),
@@ -321,7 +321,7 @@ impl Run<'_> {
         }
         #[cfg(feature = "sabotage")]
         if crate::sabotage::sabotaged(crate::sabotage::Sabotage::DeleteFirst) {
-            self.served.delete_first(self.lease.stolen_receipt()).await;
+            self.slot.served.delete_first(self.lease.stolen_receipt()).await;
         }
         if let Some(ticket) = self.ticket.take() {
             ticket.start(now);
@@ -497,9 +497,10 @@ impl Run<'_> {
             return;
         };
         self.slot.flush().await;
-        let Self { served, message, lease, about, .. } = self;
+        let Self { slot, served, message, lease, about, .. } = self;
         let about = about.message(&message.message_id).settlement(&settlement);
-        let settling = pin!(served.settle(lease, about.whose(&message.message_id), settlement));
+        let settling =
+            pin!(slot.served.settle(lease, about.whose(&message.message_id), settlement));
         let settling = spans::settle(about, &served.plan.name, &*served.settling, settling);
         let mut settling = pin!(settling);
         let settled = match timeout(BELIEVED_AFTER, &mut settling).await {
@@ -528,11 +529,11 @@ impl Run<'_> {
         }
         // This may take as long as its lease, for which what is done need not wait.
         self.slot.flush().await;
-        let Self { served, message, about, .. } = self;
+        let Self { slot, served, message, about, .. } = self;
         let about = about.message(&message.message_id).settlement(&settlement);
         let records = !matches!(settlement, Settlement::Release { .. });
         let whose = about.whose(&message.message_id);
-        let settled = pin!(served.settle(self.lease, whose, settlement));
+        let settled = pin!(slot.served.settle(self.lease, whose, settlement));
         // What is not settled was counted and logged.
         let settled = spans::settle(about, &served.plan.name, &*served.settling, settled).await;
         if self.crashed && records && settled.is_ok() {

@@ -31,7 +31,7 @@ const AFTER_PANIC: Duration = Duration::from_secs(1);
 /// One slot: at any time it runs at most one job.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    served: Arc<Served>,
+    pub(super) served: Arc<Served>,
     pub(super) place: Arc<Place>,
     pub(super) rng: fastrand::Rng,
     /// The worker's stack, where it is bare and need not be reserved.
@@ -119,7 +119,7 @@ impl Slot {
         }
     }
 
-    async fn process(&mut self, served: &Arc<Served>, item: Item) {
+    async fn process(&mut self, served: &Served, item: Item) {
         let Item { message, lease, server_now, received_at, reservation } = item;
         let seen = Seen {
             queue: &served.plan.name,
